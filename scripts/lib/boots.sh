@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The QEMU boots of scripts/test: one row a boot.
+# shellcheck shell=sh
+
+# name | configuration | profile | cpu | mte | cores | icount shift | the normal world's command line | must be seen
+#
+# - The configuration is a directory of manifests/qemu-virt. Its expected.log, if there is one, announces warnings and
+#   errors: one extended regular expression a line, each of which must occur on one of the two consoles.
+# - With one core, shift 0 is one instruction a nanosecond; with more, or where the guest waits for time, 4 is faster.
+# - `must be seen` is an extended regular expression, or empty.
+boots() {
+    sed -e 's/^[[:space:]]*//' -e '/^#/d' -e '/^$/d' -e 's/[[:space:]]*|[[:space:]]*/|/g' <<'ROWS'
+    demo                   | demo           | release | max         | on  | 4 | 4 | demo           |
+    demo-debug             | demo           | debug   | max         | on  | 4 | 4 | demo           |
+    demo-max-no-mte        | demo           | release | max         | off | 4 | 4 | demo           |
+    demo-n2                | demo           | release | neoverse-n2 | on  | 4 | 4 | demo           |
+    demo-n2-no-mte         | demo           | release | neoverse-n2 | off | 4 | 4 | demo           |
+    demo-a710              | demo           | release | cortex-a710 | on  | 4 | 4 | demo           |
+    demo-a710-no-mte       | demo           | release | cortex-a710 | off | 4 | 4 | demo           |
+    stub                   | stub           | release | max         | on  | 4 | 4 | demo           |
+    bad-spmc               | bad-spmc       | release | max         | on  | 4 | 4 | bad-spmc       |
+    bad-partitions         | bad-partitions | release | max         | on  | 4 | 4 | bad-partitions |
+    existing               | existing       | release | max         | on  | 4 | 4 | existing       |
+    optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
+    tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
+ROWS
+}
+
+# Never expected on either console, unless expected.log announces it.
+alarm='panic|PANIC|Unhandled|crash report|ASSERT|WARN|ERROR'
+# TF-A's way of powering this machine off: an error line, then perhaps a panic while the machine goes down.
+power_off_noise='QEMU System Power off: with GPIO'
+
+boot_timeout_seconds=${BULKHEAD_BOOT_TIMEOUT:-120}
+
+# config_command CONFIG: what the normal world is told to do in that configuration.
+config_command() { boots | awk -F '|' -v config="$1" '$2 == config { print $8; found = 1; exit } END { if (!found) print config }'; }
+
+# spmc_image CONFIG PROFILE: sets bl32 to the image for that configuration.
+spmc_image() {
+    bl32=$out/qemu-virt/bulkhead.bin
+    [ "$2" = release ] || bl32=$out/qemu-virt-$2/bulkhead.bin
+    [ "$1" = stub ] || return 0
+    # A branch over 2 MiB (b . + 0x200000), zeros up to there, and the image.
+    stub_image=$bl32
+    bl32=$out/stub-$2.bin
+    printf '\000\000\010\024' >"$bl32"
+    dd if="$stub_image" of="$bl32" bs=65536 seek=32 status=none
+}
+
+# config_flash CONFIG PROFILE OUT_DIR: puts the flash image of a configuration together.
+config_flash() {
+    [ -e "$root/manifests/qemu-virt/$1/spmc.dts" ] || die "there is no configuration '$1': see manifests/qemu-virt"
+    spmc_image "$1" "$2"
+    make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin"
+}
+
+# boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
+boot_config() {
+    config_out=$2
+    config_cpu=$3
+    config_mte=$4
+    config_cores=$5
+    command_line "$config_out/command-line" "$6"
+    shift 6
+    qemu_boot "$config_out/flash.bin" "$config_out/boot" "$boot_timeout_seconds" "$config_cpu" "$config_mte" "$config_cores" \
+        -device "loader,file=$config_out/command-line,addr=$command_line_address,force-raw=on" "$@"
+}
+
+# boot_complaint CONFIG OUT_DIR STATUS SEEN: prints what is wrong with a finished boot; nothing when all is well.
+boot_complaint() {
+    case $3 in
+    0) ;;
+    124) say "did not power off within $boot_timeout_seconds s" ;;
+    *) say "QEMU ended with status $3" ;;
+    esac
+    # What TF-A prints while it powers off does not count.
+    sed "/$power_off_noise/,\$d" "$2/boot.nwd.log" >"$2/consoles.log"
+    if grep -q "$power_off_noise" "$2/boot.nwd.log"; then
+        sed '/PANIC in EL3/,$d' "$2/boot.sec.log" >>"$2/consoles.log"
+    else
+        cat "$2/boot.sec.log" >>"$2/consoles.log"
+    fi
+    boot_expected=$root/manifests/qemu-virt/$1/expected.log
+    : >"$2/expected"
+    if [ -e "$boot_expected" ]; then
+        sed -e '/^#/d' -e '/^$/d' "$boot_expected" >"$2/expected"
+        while IFS= read -r boot_line; do
+            grep -qE -e "$boot_line" "$2/consoles.log" || say "missing line: $boot_line"
+        done <"$2/expected"
+    fi
+    if [ -n "$4" ] && ! grep -qE -e "$4" "$2/consoles.log"; then say "missing line: $4"; fi
+    grep -E -e "$alarm" "$2/consoles.log" | grep -vE -f "$2/expected" | sed 's/^/unexpected line: /'
+    grep -q '^\[done\]' "$2/boot.nwd.log" || say "the normal world did not come to its [done] line"
+}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# QEMU: getting one that is new enough, and booting a flash image on it.
+# shellcheck shell=sh
+
+# Earlier versions lack fixes at Secure EL2 that Bulkhead needs.
+qemu_wanted=10.0
+
+qemu_version() { qemu-system-aarch64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p'; }
+
+# need_qemu: takes the QEMU on PATH when it is new enough; else installs Debian's, from backports where the release's own is too old.
+need_qemu() {
+    if have qemu-system-aarch64 && version_at_least "$(qemu_version)" "$qemu_wanted"; then
+        return 0
+    fi
+    qemu_suite=$(debian_codename) ||
+        die "qemu-system-aarch64 $qemu_wanted or newer is needed, and this is not Debian: put one on PATH"
+    if [ "$qemu_suite" = bookworm ]; then
+        private_sources qemu "deb bookworm main" "deb bookworm-updates main" "deb bookworm-backports main" ||
+            die "QEMU $qemu_wanted comes from bookworm-backports, whose lists could not be read"
+        step "installing qemu-system-arm from bookworm-backports (the release's own is too old for Secure EL2)"
+        retried logged "$cache/log/apt-qemu.log" private_apt_install qemu bookworm-backports qemu-system-arm ||
+            die "qemu-system-arm could not be installed from bookworm-backports"
+    else
+        install_packages "the machine that everything runs on" qemu-system-arm || die "qemu-system-arm could not be installed"
+    fi
+    version_at_least "$(qemu_version)" "$qemu_wanted" ||
+        die "qemu-system-aarch64 is $(qemu_version); $qemu_wanted or newer is needed"
+}
+
+# Where the normal world reads which tests to run: ASCII, ended by a zero byte, in a page of its own.
+command_line_address=0x4f000000
+
+# Lines of TF-A that say nothing: packages that are not there, and its map of 32 cores at power-off. Logs keep them.
+quiet_lines='BL2: Skip loading|PSCI Power Domain Map|Domain Node :|CPU Node :'
+
+# What has to be set by the caller of qemu_boot, if at all: qemu_live=1 shows both consoles while it runs;
+# qemu_icount=SHIFT counts instructions instead of time, which makes a run deterministic.
+qemu_live=
+qemu_icount=
+
+# command_line FILE WORD...: writes the file that the normal world's command line is loaded from.
+command_line() {
+    command_line_file=$1
+    shift
+    printf '%s' "$*" >"$command_line_file"
+    # Zeros up to a page.
+    dd if=/dev/null of="$command_line_file" bs=1 seek=4096 status=none
+}
+
+# qemu_boot FLASH OUT_PREFIX TIMEOUT CPU MTE SMP [ARGUMENT...]: boots the flash image; leaves the normal world's console
+# in OUT_PREFIX.nwd.log, the secure one in .sec.log and QEMU's own words in .qemu.log. Answers QEMU's status, or 124
+# when the time (in seconds) was up.
+qemu_boot() {
+    boot_flash=$1
+    boot_prefix=$2
+    boot_timeout=$3
+    boot_cpu=$4
+    boot_mte=$5
+    boot_smp=$6
+    shift 6
+    # The emulator's own pointer authentication is much faster than the architecture's.
+    [ "$boot_cpu" = max ] && boot_cpu=max,pauth-impdef=on
+    [ -n "$qemu_icount" ] && set -- -icount "shift=$qemu_icount,sleep=off" -seed 1 "$@"
+    rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.nwd" "$boot_prefix.sec"
+    boot_nwd=$boot_prefix.nwd.log
+    boot_sec=$boot_prefix.sec.log
+    if [ -n "$qemu_live" ]; then
+        boot_nwd=$boot_prefix.nwd
+        boot_sec=$boot_prefix.sec
+        mkfifo "$boot_nwd" "$boot_sec"
+        # One writer a console, a line at a time.
+        sed -u -e 's/\r//g' -e "w $boot_prefix.nwd.log" -E -e "/$quiet_lines/d" -e 's/^/nwd| /' <"$boot_nwd" &
+        boot_nwd_reader=$!
+        sed -u -e 's/\r//g' -e "w $boot_prefix.sec.log" -e 's/^/sec| /' <"$boot_sec" &
+        boot_sec_reader=$!
+    fi
+    boot_status=0
+    timeout --foreground -k 5 "$boot_timeout" qemu-system-aarch64 \
+        -M "virt,secure=on,virtualization=on,gic-version=3,mte=$boot_mte" -cpu "$boot_cpu" -smp "$boot_smp" -m 2G \
+        -display none -monitor none -nodefaults -serial "file:$boot_nwd" -serial "file:$boot_sec" \
+        -bios "$boot_flash" "$@" </dev/null >"$boot_prefix.qemu.log" 2>&1 || boot_status=$?
+    if [ -n "$qemu_live" ]; then
+        wait "$boot_nwd_reader" "$boot_sec_reader"
+        rm -f "$boot_nwd" "$boot_sec"
+    else
+        for boot_log in "$boot_nwd" "$boot_sec"; do
+            [ -e "$boot_log" ] && sed -i 's/\r//g' "$boot_log"
+        done
+    fi
+    [ "$boot_status" -eq 0 ] || [ "$boot_status" -eq 124 ] || cat "$boot_prefix.qemu.log" >&2
+    return "$boot_status"
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The saved state of an execution context, and the one table of EL1 registers that a partition or
+//! the normal world must get back (DECISIONS 1 and 2).
+//!
+//! [`El1State`] is generated from the table, and so are its save and restore routines: straight
+//! lines of two registers at a time. A register that is in the table cannot be saved and not
+//! restored.
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use bulkhead_abi::Registers;
+use bulkhead_core::hardware::VcpuContext;
+
+use crate::fp::FpState;
+
+macro_rules! register_bank {
+    (
+        $(#[$doc:meta])*
+        $bank:ident, $save:ident, $restore:ident:
+        $(($a:ident: $a_name:literal = $a_code:literal, $b:ident: $b_name:literal = $b_code:literal))*
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default)]
+        #[repr(C)]
+        pub struct $bank {
+            $(
+                #[doc = $a_name]
+                pub $a: u64,
+                #[doc = $b_name]
+                pub $b: u64,
+            )*
+        }
+
+        impl $bank {
+            /// The names of the registers in the bank, for reports and tests.
+            pub const NAMES: &'static [&'static str] = &[$($a_name, $b_name),*];
+        }
+
+        #[unsafe(naked)]
+        unsafe extern "C" fn $save(_to: *mut $bank) {
+            naked_asm!(
+                $(
+                    concat!("mrs x1, ", $a_code),
+                    concat!("mrs x2, ", $b_code),
+                    "stp x1, x2, [x0], #16",
+                )*
+                "ret",
+            )
+        }
+
+        #[unsafe(naked)]
+        unsafe extern "C" fn $restore(_from: *const $bank) {
+            naked_asm!(
+                $(
+                    "ldp x1, x2, [x0], #16",
+                    concat!("msr ", $a_code, ", x1"),
+                    concat!("msr ", $b_code, ", x2"),
+                )*
+                "ret",
+            )
+        }
+    };
+}
+
+register_bank! {
+    /// EL1 and EL0 registers that every core has.
+    El1State, save_el1, restore_el1:
+    (sctlr: "SCTLR_EL1" = "S3_5_C1_C0_0", cpacr: "CPACR_EL1" = "S3_5_C1_C0_2")
+    (ttbr0: "TTBR0_EL1" = "S3_5_C2_C0_0", ttbr1: "TTBR1_EL1" = "S3_5_C2_C0_1")
+    (tcr: "TCR_EL1" = "S3_5_C2_C0_2", mair: "MAIR_EL1" = "S3_5_C10_C2_0")
+    (amair: "AMAIR_EL1" = "S3_5_C10_C3_0", vbar: "VBAR_EL1" = "S3_5_C12_C0_0")
+    (esr: "ESR_EL1" = "S3_5_C5_C2_0", far: "FAR_EL1" = "S3_5_C6_C0_0")
+    (afsr0: "AFSR0_EL1" = "S3_5_C5_C1_0", afsr1: "AFSR1_EL1" = "S3_5_C5_C1_1")
+    (elr: "ELR_EL1" = "S3_5_C4_C0_1", spsr: "SPSR_EL1" = "S3_5_C4_C0_0")
+    (contextidr: "CONTEXTIDR_EL1" = "S3_5_C13_C0_1", cntkctl: "CNTKCTL_EL1" = "S3_5_C14_C1_0")
+    (sp_el0: "SP_EL0" = "sp_el0", sp_el1: "SP_EL1" = "sp_el1")
+    (tpidr_el0: "TPIDR_EL0" = "tpidr_el0", tpidrro_el0: "TPIDRRO_EL0" = "tpidrro_el0")
+    (tpidr_el1: "TPIDR_EL1" = "tpidr_el1", par: "PAR_EL1" = "par_el1")
+    (csselr: "CSSELR_EL1" = "csselr_el1", mdscr: "MDSCR_EL1" = "mdscr_el1")
+    (cntv_ctl: "CNTV_CTL_EL0" = "S3_5_C14_C3_1", cntv_cval: "CNTV_CVAL_EL0" = "S3_5_C14_C3_2")
+}
+
+register_bank! {
+    /// The keys of pointer authentication, switched where EL3 lets partitions use it.
+    PointerKeys, save_keys, restore_keys:
+    (apia_lo: "APIAKeyLo_EL1" = "S3_0_C2_C1_0", apia_hi: "APIAKeyHi_EL1" = "S3_0_C2_C1_1")
+    (apib_lo: "APIBKeyLo_EL1" = "S3_0_C2_C1_2", apib_hi: "APIBKeyHi_EL1" = "S3_0_C2_C1_3")
+    (apda_lo: "APDAKeyLo_EL1" = "S3_0_C2_C2_0", apda_hi: "APDAKeyHi_EL1" = "S3_0_C2_C2_1")
+    (apdb_lo: "APDBKeyLo_EL1" = "S3_0_C2_C2_2", apdb_hi: "APDBKeyHi_EL1" = "S3_0_C2_C2_3")
+    (apga_lo: "APGAKeyLo_EL1" = "S3_0_C2_C3_0", apga_hi: "APGAKeyHi_EL1" = "S3_0_C2_C3_1")
+}
+
+register_bank! {
+    /// The state of memory tagging, switched where the machine has it and EL3 allows it.
+    TagState, save_tags, restore_tags:
+    (gcr: "GCR_EL1" = "S3_0_C1_C0_6", rgsr: "RGSR_EL1" = "S3_0_C1_C0_5")
+    (tfsr: "TFSR_EL1" = "S3_5_C5_C6_0", tfsre0: "TFSRE0_EL1" = "S3_0_C5_C6_1")
+}
+
+/// Which optional banks are switched: what the machine has and EL3 allows (DECISIONS 8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Banks {
+    /// [`PointerKeys`].
+    pub pointer_keys: bool,
+    /// [`TagState`].
+    pub tags: bool,
+}
+
+/// All that a context has in EL1's registers while it is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct SystemState {
+    /// Always switched.
+    pub el1: El1State,
+    /// Switched where used.
+    pub keys: PointerKeys,
+    /// Switched where used.
+    pub tags: TagState,
+}
+
+impl SystemState {
+    /// SCTLR_EL1 of a context that has not run: its RES1 bits, MMU and caches off.
+    const SCTLR_RESET: u64 = 0x30d0_0980;
+
+    /// The state in which a context starts.
+    pub fn reset() -> Self {
+        Self {
+            el1: El1State { sctlr: Self::SCTLR_RESET, ..El1State::default() },
+            ..Self::default()
+        }
+    }
+
+    /// Fills `self` from this core's registers.
+    #[inline]
+    pub fn save(&mut self, banks: Banks) {
+        // SAFETY: the routines read registers that exist (the optional ones by `banks`) and write
+        // the bank that they get, whose layout the same table makes.
+        unsafe {
+            save_el1(&mut self.el1);
+            if banks.pointer_keys {
+                save_keys(&mut self.keys);
+            }
+            if banks.tags {
+                save_tags(&mut self.tags);
+            }
+        }
+    }
+
+    /// Puts `self` into this core's registers, for the next entry of EL1.
+    #[inline]
+    pub fn restore(&self, banks: Banks) {
+        // SAFETY: as in `save`; the registers govern EL1 and EL0 only, which do not run now, and S-EL2
+        // does not use them.
+        unsafe {
+            restore_el1(&self.el1);
+            if banks.pointer_keys {
+                restore_keys(&self.keys);
+            }
+            if banks.tags {
+                restore_tags(&self.tags);
+            }
+        }
+    }
+}
+
+/// The translation of a partition's addresses: what its stage-2 roots look like in registers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StageTwo {
+    /// VTTBR_EL2: the root of the non-secure IPA space, and the VMID of both.
+    pub vttbr: u64,
+    /// VSTTBR_EL2: the root of the secure IPA space.
+    pub vsttbr: u64,
+    /// VTCR_EL2.
+    pub vtcr: u64,
+    /// VSTCR_EL2.
+    pub vstcr: u64,
+}
+
+/// The saved state of an execution context.
+///
+/// The general-purpose registers, PC and PSTATE are saved and restored at each exit and entry; the
+/// rest lies in the core's registers while the context is loaded there.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Context {
+    pub(crate) registers: Registers,
+    pub(crate) pc: u64,
+    pub(crate) spsr: u64,
+    pub(crate) system: SystemState,
+    pub(crate) stage_two: StageTwo,
+    pub(crate) vmpidr: u64,
+    pub(crate) fp: FpState,
+}
+
+pub(crate) const PC: usize = offset_of!(Context, pc);
+const _: () = assert!(offset_of!(Context, spsr) == PC + 8, "pc and spsr are saved as a pair");
+
+/// PSTATE at entry: EL1h, all exceptions masked (B-56).
+const SPSR_RESET: u64 = 0x3c5;
+/// BTYPE, the single-step state and nothing else.
+const SPSR_BTYPE: u64 = 0b11 << 10;
+const SPSR_SS: u64 = 1 << 21;
+/// MPIDR_EL1 bit 31 reads one.
+const VMPIDR_RES1: u64 = 1 << 31;
+
+impl Context {
+    /// A context that has not run, of the execution context with index `vcpu`, whose addresses are
+    /// translated by `stage_two`. [`VcpuContext::reset`] gives it an entry point.
+    pub fn new(vcpu: u16, stage_two: StageTwo) -> Self {
+        Self {
+            registers: Registers::ZERO,
+            pc: 0,
+            spsr: SPSR_RESET,
+            system: SystemState::reset(),
+            stage_two,
+            vmpidr: VMPIDR_RES1 | u64::from(vcpu),
+            fp: FpState::default(),
+        }
+    }
+
+    /// PSTATE at its last exit.
+    pub fn pstate(&self) -> u64 {
+        self.spsr
+    }
+}
+
+impl VcpuContext for Context {
+    #[inline]
+    fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    #[inline]
+    fn registers_mut(&mut self) -> &mut Registers {
+        &mut self.registers
+    }
+
+    fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    fn skip_instruction(&mut self) {
+        self.pc = self.pc.wrapping_add(4);
+        self.spsr &= !(SPSR_BTYPE | SPSR_SS);
+    }
+
+    fn reset(&mut self, entry: u64) {
+        self.registers = Registers::ZERO;
+        self.pc = entry;
+        self.spsr = SPSR_RESET;
+        self.system = SystemState::reset();
+        self.fp = FpState::default();
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What belongs to a core and must be found without a pointer: TPIDR_EL2 holds the address of the
+//! core's [`PerCore`]. Everything else a core owns is passed down from its run loop.
+
+use crate::layout::STACK_SIZE;
+use crate::sysreg;
+
+/// The affinity fields of MPIDR_EL1: Aff3 in 39:32, Aff2 to Aff0 in 23:0.
+pub const AFFINITY: u64 = 0xff_00ff_ffff;
+
+/// A core's place. The entry stub reads it: see `entry`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PerCore {
+    /// The affinity fields of its MPIDR.
+    pub mpidr: u64,
+    /// The end of its stack.
+    pub stack_top: usize,
+    /// Its linear index.
+    pub index: usize,
+}
+
+impl PerCore {
+    /// The bounds of its stack.
+    pub fn stack(&self) -> core::ops::Range<usize> {
+        self.stack_top.saturating_sub(STACK_SIZE)..self.stack_top
+    }
+}
+
+/// This core's affinity.
+pub fn affinity() -> u64 {
+    sysreg::read!("mpidr_el1") & AFFINITY
+}
+
+/// This core's [`PerCore`]; `None` while the boot core has none.
+pub fn current() -> Option<&'static PerCore> {
+    let pointer = core::ptr::with_exposed_provenance::<PerCore>(sysreg::read!("tpidr_el2") as usize);
+    // SAFETY: TPIDR_EL2 is zero, or set by `adopt` and the entry stub to an element of a `'static`
+    // table that is not changed after boot.
+    unsafe { pointer.as_ref() }
+}
+
+/// Makes `core` the one that this core is.
+pub fn adopt(core: &'static PerCore) {
+    // SAFETY: `current` relies on exactly this: a `'static` value.
+    unsafe { sysreg::write!("tpidr_el2", core::ptr::from_ref(core).expose_provenance() as u64) }
+}

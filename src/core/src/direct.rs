@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Direct messages: FFA_MSG_SEND_DIRECT_REQ, _RESP and their second forms.
+
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{FfaError, Function, Registers, Uuid, Version, Width};
+
+use crate::event::Action;
+use crate::hardware::{Hardware, VcpuContext};
+use crate::partition::{Health, Partition};
+use crate::runtime_model::{DirectForm, RuntimeModel, Transition, Verdict};
+use crate::spmc::{CoreState, Current, Spmc};
+use crate::vcpu::{Activation, Initiator, VcpuRef, VcpuState};
+
+impl DirectForm {
+    /// The request's function.
+    pub fn request(self) -> Function {
+        match self {
+            Self::One => Function::MsgSendDirectReq,
+            Self::Two => Function::MsgSendDirectReq2,
+        }
+    }
+
+    /// The response's function.
+    pub fn response(self) -> Function {
+        match self {
+            Self::One => Function::MsgSendDirectResp,
+            Self::Two => Function::MsgSendDirectResp2,
+        }
+    }
+
+    fn request_transition(self) -> Transition {
+        match self {
+            Self::One => Transition::Request,
+            Self::Two => Transition::Request2,
+        }
+    }
+
+    fn response_transition(self) -> Transition {
+        match self {
+            Self::One => Transition::Response,
+            Self::Two => Transition::Response2,
+        }
+    }
+}
+
+impl<H: Hardware> Spmc<H> {
+    /// FFA_MSG_SEND_DIRECT_REQ and REQ2, from the normal world or a partition.
+    ///
+    /// The order of the checks is part of the ABI: who, whom, reserved fields, what both manifests
+    /// allow, the receiver's state, and last what the sender may do at this moment (G10).
+    pub(crate) fn direct_request(
+        &self,
+        core: &mut CoreState<H>,
+        form: DirectForm,
+        width: Width,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        let sending = self.running_partition(core);
+        let version = self.caller_version(core);
+        let own = self.caller_id(core);
+        let call = core.caller();
+        let sender = call.sender();
+        let receiver = call.receiver();
+        let from_caller = match sending {
+            Some(_) => sender == own,
+            None => !sender.is_secure(),
+        };
+        if !from_caller || sender == receiver {
+            return Err(FfaError::InvalidParameters);
+        }
+        let (partition, receiving) = self.find(receiver).ok_or(FfaError::InvalidParameters)?;
+        let properties = receiving.config.properties;
+        let receives = match form {
+            DirectForm::One => {
+                if call.w::<2>() != 0 {
+                    return Err(FfaError::InvalidParameters);
+                }
+                properties.contains(Properties::DIRECT_REQ_RECEIVE)
+            }
+            DirectForm::Two => {
+                if version < Version::V1_2 || receiving.version() < Version::V1_2 {
+                    return Err(FfaError::NotSupported);
+                }
+                let service = call.uuid_x2_x3();
+                if service != Uuid::NIL && !receiving.config.uuids.contains(&service) {
+                    return Err(FfaError::InvalidParameters);
+                }
+                properties.contains(Properties::DIRECT_REQ2_RECEIVE)
+            }
+        };
+        let sends = sending.is_none_or(|partition| match form {
+            DirectForm::One => partition.config.properties.contains(Properties::DIRECT_REQ_SEND),
+            DirectForm::Two => partition.config.properties.contains(Properties::DIRECT_REQ2_SEND),
+        });
+        if !receives || !sends {
+            return Err(FfaError::Denied);
+        }
+
+        let target = VcpuRef { partition, vcpu: receiving.vcpu_for_core(core.index) };
+        let context = self.claim_receiver(core, receiving, target, form)?;
+        let extended = Extended::for_call(receiving.version(), width);
+        deliver_request(context.registers_mut(), core.caller(), form, width, extended);
+        let non_secure = self.inherited(core).max(receiving.config.non_secure_interrupts);
+        let initiator = self.block(core, target, hw);
+        let model = RuntimeModel::DirectRequest { origin: sender, form };
+        let activation = Activation { model, initiator, non_secure };
+        Ok(self.run(core, Current { vcpu: target, context, activation }, hw))
+    }
+
+    /// Takes the receiver's context if it waits for requests.
+    fn claim_receiver(
+        &self,
+        core: &CoreState<H>,
+        receiving: &'static Partition<H>,
+        target: VcpuRef,
+        form: DirectForm,
+    ) -> Result<crate::vcpu::Context<H>, FfaError> {
+        if receiving.health() == Health::Aborted {
+            return Err(FfaError::Aborted);
+        }
+        let slot = receiving.vcpus.get(target.vcpu).ok_or(FfaError::Busy)?;
+        let claimed = slot.claim(core.index, |state| match state {
+            VcpuState::Waiting(_) => self.may_transition(core, form.request_transition()),
+            VcpuState::Blocked { .. } if self.is_ancestor(core, target) => Err(FfaError::Denied),
+            VcpuState::Aborted(_) => Err(FfaError::Aborted),
+            _ => Err(FfaError::Busy),
+        })?;
+        match claimed {
+            VcpuState::Waiting(context) => Ok(context),
+            // Excluded by the claim above.
+            other => {
+                slot.rest(other);
+                Err(FfaError::Busy)
+            }
+        }
+    }
+
+    /// FFA_MSG_SEND_DIRECT_RESP and RESP2, from a partition.
+    pub(crate) fn direct_response(
+        &self,
+        core: &mut CoreState<H>,
+        form: DirectForm,
+        width: Width,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        self.may_transition(core, form.response_transition())?;
+        let own = self.caller_id(core);
+        let Some(current) = &core.current else {
+            return Err(FfaError::Denied);
+        };
+        let RuntimeModel::DirectRequest { origin, .. } = current.activation.model else {
+            return Err(FfaError::Denied);
+        };
+        let call = current.context.registers();
+        let reserved = match form {
+            DirectForm::One => u64::from(call.w::<2>()),
+            DirectForm::Two => call.x::<2>() | call.x::<3>(),
+        };
+        if call.sender() != own || reserved != 0 {
+            return Err(FfaError::InvalidParameters);
+        }
+        if call.receiver() != origin {
+            return Err(FfaError::Denied);
+        }
+        Ok(self.finish(core, hw, VcpuState::Waiting, |requester, extended, context| {
+            deliver_response(requester, context.registers(), form, width, extended);
+        }))
+    }
+
+    /// Whether the running context may make `call` in its runtime model; the normal world may make
+    /// any.
+    pub(crate) fn may_transition(
+        &self,
+        core: &CoreState<H>,
+        call: Transition,
+    ) -> Result<(), FfaError> {
+        match &core.current {
+            Some(current) if current.activation.model.permits(call) == Verdict::Denied => {
+                Err(FfaError::Denied)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `target` waits, directly or not, for the context that runs on `core` (C1, C2). The
+    /// walk ends because a chain holds each execution context once.
+    fn is_ancestor(&self, core: &CoreState<H>, target: VcpuRef) -> bool {
+        let mut initiator = match &core.current {
+            Some(current) => current.activation.initiator,
+            None => return false,
+        };
+        while let Initiator::Vcpu(vcpu) = initiator {
+            if vcpu == target {
+                return true;
+            }
+            let slot = self.partition(vcpu).and_then(|partition| partition.vcpus.get(vcpu.vcpu));
+            initiator = match slot.map(|slot| slot.inspect(blocked_initiator)) {
+                Some(Some(next)) => next,
+                _ => return false,
+            };
+        }
+        false
+    }
+}
+
+fn blocked_initiator<H: Hardware>(state: &VcpuState<H>) -> Option<Initiator> {
+    match state {
+        VcpuState::Blocked { activation, .. } => Some(activation.initiator),
+        _ => None,
+    }
+}
+
+/// Writes a request into the receiver's registers: what its version and the call's width carry, and
+/// nothing else of the sender's (G19, A-22).
+fn deliver_request(
+    to: &mut Registers,
+    from: &Registers,
+    form: DirectForm,
+    width: Width,
+    extended: Extended,
+) {
+    let ids = u64::from(from.w::<1>());
+    match form {
+        DirectForm::One => {
+            to.reply(extended, [form.request().id(width), ids, 0, 0, 0, 0, 0, 0]);
+            to.copy_direct_payload(from, width);
+        }
+        DirectForm::Two => {
+            to.copy_direct2_payload(from);
+            to.set_x::<0>(form.request().id(Width::W64));
+            to.set_x::<1>(ids);
+            to.set_x::<2>(from.x::<2>());
+            to.set_x::<3>(from.x::<3>());
+        }
+    }
+}
+
+/// Writes a response into the requester's registers.
+fn deliver_response(
+    to: &mut Registers,
+    from: &Registers,
+    form: DirectForm,
+    width: Width,
+    extended: Extended,
+) {
+    let ids = u64::from(from.w::<1>());
+    match form {
+        DirectForm::One => {
+            to.reply(extended, [form.response().id(width), ids, 0, 0, 0, 0, 0, 0]);
+            to.copy_direct_payload(from, width);
+        }
+        DirectForm::Two => {
+            to.copy_direct2_payload(from);
+            to.set_x::<0>(form.response().id(Width::W64));
+            to.set_x::<1>(ids);
+            to.set_x::<2>(0);
+            to.set_x::<3>(0);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which call goes where: the table that the code and the README's coverage are made of.
+
+use bulkhead_abi::function::{self, Call};
+use bulkhead_abi::{FfaError, Function, Version, Width, psci};
+
+use crate::event::{Action, Conduit};
+use crate::hardware::Hardware;
+use crate::partition::Health;
+use crate::runtime_model::DirectForm;
+use crate::spmc::{CoreState, Spmc};
+
+/// A call that Bulkhead serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Which.
+    pub function: Function,
+    /// Who may make it.
+    pub callers: Callers,
+    /// The first version of the caller at which it is served.
+    pub since: Version,
+    handler: Handler,
+}
+
+/// Who may make a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Callers {
+    /// The normal world and partitions.
+    Both,
+    /// The normal world only.
+    NormalWorld,
+    /// Partitions only.
+    Partitions,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Handler {
+    Version,
+    Features,
+    RxRelease,
+    RxtxMap,
+    RxtxUnmap,
+    PartitionInfoGet,
+    IdGet,
+    SpmIdGet,
+    MsgWait,
+    Run,
+    Error,
+    Request(DirectForm),
+    Response(DirectForm),
+    SecondaryEpRegister,
+    ConsoleLog,
+}
+
+const fn row(function: Function, callers: Callers, since: Version, handler: Handler) -> Row {
+    Row { function, callers, since, handler }
+}
+
+/// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
+///
+/// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
+pub static CALLS: [Row; 17] = {
+    use Callers::{Both, Partitions};
+    use Version as V;
+    [
+        row(Function::Version, Both, V::V1_0, Handler::Version),
+        row(Function::Features, Both, V::V1_0, Handler::Features),
+        row(Function::IdGet, Both, V::V1_0, Handler::IdGet),
+        row(Function::SpmIdGet, Both, V::V1_1, Handler::SpmIdGet),
+        row(Function::RxtxMap, Both, V::V1_0, Handler::RxtxMap),
+        row(Function::RxtxUnmap, Both, V::V1_0, Handler::RxtxUnmap),
+        row(Function::RxRelease, Both, V::V1_0, Handler::RxRelease),
+        row(Function::PartitionInfoGet, Both, V::V1_0, Handler::PartitionInfoGet),
+        row(Function::MsgSendDirectReq, Both, V::V1_0, Handler::Request(DirectForm::One)),
+        row(Function::MsgSendDirectResp, Partitions, V::V1_0, Handler::Response(DirectForm::One)),
+        row(Function::MsgSendDirectReq2, Both, V::V1_2, Handler::Request(DirectForm::Two)),
+        row(Function::MsgSendDirectResp2, Partitions, V::V1_2, Handler::Response(DirectForm::Two)),
+        row(Function::Run, Both, V::V1_0, Handler::Run),
+        row(Function::MsgWait, Partitions, V::V1_0, Handler::MsgWait),
+        row(Function::Error, Partitions, V::V1_0, Handler::Error),
+        row(Function::SecondaryEpRegister, Partitions, V::V1_1, Handler::SecondaryEpRegister),
+        row(Function::ConsoleLog, Partitions, V::V1_0, Handler::ConsoleLog),
+    ]
+};
+
+/// Position in [`CALLS`] by bits 7:0 of the function id.
+static BY_NUMBER: [Option<u8>; 256] = {
+    let mut index = [None; 256];
+    let mut position = 0u8;
+    let mut rest: &[Row] = &CALLS;
+    while let [first, tail @ ..] = rest {
+        let mut slots: &mut [Option<u8>] = &mut index;
+        let mut skip = first.function.row().number;
+        while let [slot, after @ ..] = slots {
+            if skip == 0 {
+                *slot = Some(position);
+                break;
+            }
+            skip = skip.saturating_sub(1);
+            slots = after;
+        }
+        position = position.saturating_add(1);
+        rest = tail;
+    }
+    index
+};
+
+/// The row of `function`, if Bulkhead serves it to `caller` at `version`.
+pub fn find(function: Function, caller: Instance, version: Version) -> Option<&'static Row> {
+    let position = (*BY_NUMBER.get(usize::from(function.row().number))?)?;
+    let row = CALLS.get(usize::from(position))?;
+    let served = version >= row.since
+        && matches!(
+            (row.callers, caller),
+            (Callers::Both, _)
+                | (Callers::NormalWorld, Instance::NormalWorld)
+                | (Callers::Partitions, Instance::Partition)
+        );
+    served.then_some(row)
+}
+
+/// Where a call comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Instance {
+    /// The non-secure physical instance, relayed by the SPMD.
+    NormalWorld,
+    /// The secure virtual instance.
+    Partition,
+}
+
+impl<H: Hardware> Spmc<H> {
+    /// A call of the running partition.
+    pub(crate) fn partition_call(
+        &self,
+        core: &mut CoreState<H>,
+        conduit: Conduit,
+        hw: &mut H,
+    ) -> Action {
+        if self.running_partition(core).is_some_and(|p| p.health() == Health::Aborted) {
+            // Another core ended the partition while this one ran it.
+            return self.abort_running(core, hw, format_args!("its partition was aborted"));
+        }
+        match function::decode(core.caller().x::<0>()) {
+            Call::Other(id) => self.other_call(core, id, conduit, hw),
+            _ => self.call(core, hw),
+        }
+    }
+
+    /// A call in the FF-A range, or any call of the normal world.
+    pub(crate) fn call(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let instance = match core.current {
+            Some(_) => Instance::Partition,
+            None => Instance::NormalWorld,
+        };
+        let outcome = match function::decode(core.caller().x::<0>()) {
+            Call::Ffa(function, width) => match find(function, instance, self.caller_version(core)) {
+                Some(row) => self.serve(core, row.handler, width, hw),
+                None => Err(FfaError::NotSupported),
+            },
+            Call::UnknownFfa(_) => Err(FfaError::NotSupported),
+            Call::Other(_) => {
+                core.caller().smccc_not_supported();
+                return core.resume();
+            }
+        };
+        outcome.unwrap_or_else(|error| self.refuse(core, error))
+    }
+
+    fn serve(
+        &self,
+        core: &mut CoreState<H>,
+        handler: Handler,
+        width: Width,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        if !matches!(handler, Handler::Version) {
+            match self.running_partition(core) {
+                Some(partition) => partition.version.settle(),
+                None => self.normal_world.version.settle(),
+            }
+        }
+        match handler {
+            Handler::Request(form) => self.direct_request(core, form, width, hw),
+            Handler::Response(form) => self.direct_response(core, form, width, hw),
+            Handler::Run => self.ffa_run(core, hw),
+            Handler::MsgWait => self.msg_wait(core, hw),
+            Handler::Error => self.partition_error(core, hw),
+            Handler::ConsoleLog => self.console_log(core, width, hw),
+            Handler::Version => Ok(self.ffa_version(core)),
+            Handler::Features => self.features(core),
+            Handler::RxRelease => self.rx_release(core),
+            Handler::RxtxMap => self.rxtx_map(core, width, hw),
+            Handler::RxtxUnmap => self.rxtx_unmap(core, hw),
+            Handler::PartitionInfoGet => self.partition_info_get(core, hw),
+            Handler::IdGet => self.id_get(core),
+            Handler::SpmIdGet => self.spm_id_get(core),
+            Handler::SecondaryEpRegister => self.secondary_ep_register(core),
+        }
+    }
+
+    /// A call of a partition that is not FF-A: paravirtual, or an SMC that only its manifest can
+    /// allow (D-15, D-16).
+    fn other_call(
+        &self,
+        core: &mut CoreState<H>,
+        id: u32,
+        conduit: Conduit,
+        hw: &mut H,
+    ) -> Action {
+        if let Some(action) = self.paravirtual_call(core, id) {
+            return action;
+        }
+        if let (Some(partition), Conduit::Smc) = (self.running_partition(core), conduit) {
+            let config = &partition.config;
+            let listed = config.smc_allow_list.contains(&id);
+            if listed || (config.smc_permissive && !psci::is_psci(id)) {
+                hw.forward_smc(core.caller());
+                return core.resume();
+            }
+            if !partition.warned_smc.swap(true, core::sync::atomic::Ordering::Relaxed) {
+                log::warn!(
+                    "{}: SMC {id:#010x} is not allowed: if it must be, name it in smc_whitelist of \
+                     its vm node in the SPMC manifest",
+                    config.name
+                );
+            }
+        }
+        core.caller().smccc_not_supported();
+        core.resume()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_function() {
+        for row in &CALLS {
+            let instance = match row.callers {
+                Callers::NormalWorld => Instance::NormalWorld,
+                _ => Instance::Partition,
+            };
+            let found = find(row.function, instance, Version::OURS).unwrap();
+            assert_eq!(found.function, row.function);
+        }
+    }
+
+    #[test]
+    fn a_call_is_served_only_where_its_row_says() {
+        let version = Version::OURS;
+        assert!(find(Function::MsgWait, Instance::NormalWorld, version).is_none());
+        assert!(find(Function::SpmIdGet, Instance::Partition, Version::V1_0).is_none());
+        assert!(find(Function::MsgSend, Instance::Partition, version).is_none());
+    }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What reaches S-EL2 and what a core does next.
+
+use bulkhead_mm::attrs::Space;
+
+use crate::hardware::SystemRegister;
+
+/// What reached S-EL2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The core has started: the boot core after set-up, any other after CPU_ON.
+    CoreOn,
+    /// The SPMD returned: a call of the normal world, a framework message or FFA_INTERRUPT, in
+    /// [`CoreState::normal_world`](crate::CoreState::normal_world).
+    Spmd,
+    /// The running partition made a call; its registers hold it.
+    Call(Conduit),
+    /// The running partition touched memory or executed what it may not.
+    Fault(Fault),
+    /// An MRS or MSR of the running partition trapped.
+    SystemRegister(SystemRegisterAccess),
+    /// A secure interrupt is pending (IRQ at S-EL2).
+    SecureInterrupt,
+    /// A non-secure interrupt, or one of Group 0, is pending while a partition runs (FIQ at S-EL2).
+    NonSecureInterrupt,
+}
+
+/// What the core does after an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Action {
+    /// Enter [`CoreState::context`](crate::CoreState::context).
+    Enter,
+    /// Make an SMC to the SPMD with [`CoreState::normal_world`](crate::CoreState::normal_world):
+    /// the normal world runs, and the next event is [`Event::Spmd`].
+    Smc,
+}
+
+/// The instruction of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conduit {
+    /// SMC #0.
+    Smc,
+    /// HVC #0.
+    Hvc,
+}
+
+/// A trapped system register access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SystemRegisterAccess {
+    /// Which register.
+    pub register: SystemRegister,
+    /// The general-purpose register, 31 for XZR.
+    pub rt: u8,
+    /// MRS or MSR.
+    pub direction: Direction,
+}
+
+/// The direction of a register or memory access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// MRS, load.
+    Read,
+    /// MSR, store.
+    Write,
+}
+
+/// Why a partition cannot go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What happened.
+    pub kind: FaultKind,
+    /// ESR_EL2.
+    pub syndrome: u64,
+    /// FAR_EL2: the partition's virtual address, where the kind has one.
+    pub address: u64,
+}
+
+/// What a partition did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    /// A stage-2 fault on data.
+    Data {
+        /// The intermediate physical address.
+        ipa: u64,
+        /// The IPA space.
+        space: Space,
+        /// Load or store.
+        direction: Direction,
+    },
+    /// A stage-2 fault on an instruction fetch.
+    Instruction {
+        /// The intermediate physical address.
+        ipa: u64,
+        /// The IPA space.
+        space: Space,
+    },
+    /// A synchronous external abort.
+    External,
+    /// An SError.
+    SError,
+    /// An illegal return or an exception class that no partition may cause.
+    Exception,
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the core asks of the machine, one trait for a core's own hardware and one for the saved
+//! state of an execution context.
+
+use core::fmt;
+
+use bulkhead_abi::Registers;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::Space;
+
+/// The machine as one core sees it. A value belongs to its core and is not shared.
+pub trait Hardware {
+    /// The saved state of an execution context that is not loaded on a core.
+    type Context: VcpuContext;
+
+    /// The physical counter, in ticks.
+    fn now(&self) -> u64;
+
+    /// The frequency of [`now`](Self::now), in ticks per second.
+    fn ticks_per_second(&self) -> u64;
+
+    /// Moves what `context` still has in this core's registers into `context`, so that another
+    /// context, the normal world or another core can run. Does nothing if it is not loaded here.
+    fn park(&mut self, context: &mut Self::Context);
+
+    /// Arms this core's S-EL2 timer for the counter value `deadline`, or disarms it.
+    fn set_deadline(&mut self, deadline: Option<u64>);
+
+    /// Whether non-secure interrupts stay pending while a partition runs, rather than end its run.
+    fn mask_non_secure_interrupts(&mut self, mask: bool);
+
+    /// Acknowledges and drops the pending secure interrupt of highest priority.
+    fn acknowledge(&mut self) -> Acknowledged;
+
+    /// Lets EL3 handle the pending Group 0 interrupt (FFA_EL3_INTR_HANDLE); `false` if none is
+    /// pending (C-01, A-90).
+    fn hand_group0_to_el3(&mut self) -> bool;
+
+    /// Keeps a secure interrupt that no partition owns from firing again.
+    fn disable_interrupt(&mut self, intid: u32);
+
+    /// Translates an address of the partition in slot `partition` (its index) through its stage 2
+    /// in `space`; the range must be mapped as normal memory, readable and writable, and contiguous.
+    fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa>;
+
+    /// Maps RX and TX buffers at S-EL2 for mailbox `slot`: RX writable, TX readable, never executable.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when no page is left for tables; nothing is mapped then.
+    fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory>;
+
+    /// Takes the buffers of mailbox `slot` out of S-EL2's map.
+    fn unmap_mailbox(&mut self, slot: usize);
+
+    /// Copies `bytes` into the RX buffer of mailbox `slot` at `offset` bytes.
+    ///
+    /// # Errors
+    /// [`CopyFault`] when the memory does not answer or the range is outside of the buffer.
+    fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault>;
+
+    /// Clears the RX buffer of mailbox `slot` from `offset` bytes to its end.
+    ///
+    /// # Errors
+    /// As [`write_rx`](Self::write_rx).
+    fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault>;
+
+    /// Prints a line of a partition on the console.
+    fn print(&mut self, line: fmt::Arguments<'_>);
+
+    /// Passes an SMC that the manifest allows to EL3, results in place.
+    fn forward_smc(&mut self, registers: &mut Registers);
+
+    /// The value of the ID register `register` as S-EL2 reads it; zero for those it does not know.
+    fn id_register(&self, register: SystemRegister) -> u64;
+
+    /// Lets the context that last ran on this core take an Undefined Instruction exception at S-EL1.
+    fn inject_undefined(&mut self, context: &mut Self::Context);
+}
+
+/// The general-purpose state of an execution context.
+pub trait VcpuContext {
+    /// x0 to x30.
+    fn registers(&self) -> &Registers;
+    /// x0 to x30.
+    fn registers_mut(&mut self) -> &mut Registers;
+    /// The address of the next instruction.
+    fn pc(&self) -> u64;
+    /// Steps over the trapped instruction (4 bytes), clearing BTYPE and the single-step state
+    /// (DECISIONS 5).
+    fn skip_instruction(&mut self);
+    /// Brings the context to its state at entry: EL1h, DAIF masked, MMU off, registers zero, next
+    /// instruction at `entry` (B-56).
+    fn reset(&mut self, entry: u64);
+}
+
+/// The result of acknowledging an interrupt at S-EL2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acknowledged {
+    /// S-EL2's own timer; it is disarmed.
+    Deadline,
+    /// A secure interrupt, still active; the caller disables or hands it on.
+    Secure(u32),
+    /// Nothing was pending any more (1020–1023).
+    Spurious,
+}
+
+/// RX and TX buffers by physical address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MailboxBuffers {
+    /// Written by Bulkhead, read by the endpoint.
+    pub rx: PageRange,
+    /// Written by the endpoint, read by Bulkhead.
+    pub tx: PageRange,
+    /// The physical address space of both.
+    pub space: Space,
+}
+
+/// A system register by its encoding in MRS and MSR.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SystemRegister {
+    /// op0, 2 or 3.
+    pub op0: u8,
+    /// op1, 0 to 7.
+    pub op1: u8,
+    /// CRn, 0 to 15.
+    pub crn: u8,
+    /// CRm, 0 to 15.
+    pub crm: u8,
+    /// op2, 0 to 7.
+    pub op2: u8,
+}
+
+impl fmt::Display for SystemRegister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { op0, op1, crn, crm, op2 } = self;
+        write!(f, "S{op0}_{op1}_C{crn}_C{crm}_{op2}")
+    }
+}
+
+/// No page is left for translation tables.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
+
+/// A copy to or from memory outside of Bulkhead failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyFault;

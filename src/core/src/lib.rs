@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The FF-A state machine of Bulkhead: partitions, execution contexts and the rules of each call.
+//!
+//! The crate is sans-IO. [`Spmc::handle`] takes what reached S-EL2 as an [`Event`], edits the
+//! registers of the caller in place, and says what the core does next as an [`Action`]; everything
+//! that it needs of the machine goes through the [`Hardware`] trait. The same code runs in the
+//! firmware and, under `tests/sim`, on a host.
+//!
+//! The modules carry the names of FF-A's chapters: [`setup`], [`direct`], [`schedule`],
+//! [`runtime_model`]. [`dispatch`] holds the table of calls that the README's coverage is made of.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+pub mod console;
+pub mod direct;
+pub mod dispatch;
+pub mod event;
+pub mod fault;
+pub mod hardware;
+pub mod interrupt;
+pub mod mailbox;
+pub mod normal_world;
+pub mod partition;
+pub mod power;
+pub mod runtime_model;
+pub mod schedule;
+pub mod setup;
+pub mod spmc;
+pub mod sync;
+pub mod trap;
+pub mod vcpu;
+
+pub use event::{Action, Event};
+pub use hardware::{Hardware, VcpuContext};
+pub use partition::{Partition, PartitionConfig};
+pub use spmc::{CoreState, Spmc, SpmcConfig};

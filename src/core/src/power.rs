@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cores that come and go, and the bring-up of partitions on each.
+
+use bulkhead_abi::{Function, Registers, Width};
+
+use crate::event::Action;
+use crate::hardware::{Hardware, VcpuContext};
+use crate::partition::{Health, Partition};
+use crate::runtime_model::RuntimeModel;
+use crate::spmc::{CoreState, Current, Spmc, deadline};
+use crate::vcpu::{Activation, Initiator, NonSecureInterrupts, VcpuRef, VcpuState};
+
+impl<H: Hardware> Spmc<H> {
+    /// A core is on: brings up the execution contexts that belong to it, in boot order, and then
+    /// waits for the normal world.
+    pub(crate) fn core_on(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        core.booting = Some(0);
+        self.boot_next(core, hw)
+    }
+
+    /// Starts the next execution context of this core that is not up, or ends the core's boot with
+    /// FFA_MSG_WAIT to the SPMD (B-55).
+    pub(crate) fn boot_next(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let start = core.booting.unwrap_or(self.partitions.len());
+        for (index, partition) in self.partitions.iter().enumerate().skip(start) {
+            if let Some(current) = self.starting(core, index, partition) {
+                core.booting = Some(index.saturating_add(1));
+                let action = self.run(core, current, hw);
+                hw.set_deadline(Some(deadline(hw, self.init_timeout_ms)));
+                return action;
+            }
+        }
+        core.booting = None;
+        core.normal_world = Registers::ZERO;
+        core.normal_world.set_x::<0>(Function::MsgWait.id(Width::W32));
+        self.leave(core, hw)
+    }
+
+    /// Claims and resets the context of `partition` that must start on `core`: its first one ever,
+    /// or that of a multi-core partition that has said where its others begin. A
+    /// partition with one context is never started twice (W5).
+    fn starting(
+        &self,
+        core: &CoreState<H>,
+        index: usize,
+        partition: &Partition<H>,
+    ) -> Option<Current<H>> {
+        let first = match partition.health() {
+            Health::Aborted => return None,
+            Health::Starting => true,
+            Health::Live => false,
+        };
+        let entry = if first {
+            partition.config.entry
+        } else if partition.is_multi_core() {
+            partition.secondary_entry()?
+        } else {
+            return None;
+        };
+        let vcpu = partition.vcpu_for_core(core.index);
+        let slot = partition.vcpus.get(vcpu)?;
+        let claimed = slot.claim(core.index, |state| match state {
+            VcpuState::Off(_) => Ok(()),
+            _ => Err(()),
+        });
+        let context = match claimed {
+            Ok(VcpuState::Off(context)) => context,
+            Ok(other) => {
+                slot.rest(other);
+                return None;
+            }
+            Err(()) => return None,
+        };
+        context.reset(entry);
+        let registers = context.registers_mut();
+        // The core's linear index.
+        registers.set_x::<4>(u64::try_from(core.index).unwrap_or(0));
+        if let (true, Some((register, address))) = (first, partition.config.boot_information) {
+            if let Some(x) = registers.x.get_mut(usize::from(register)) {
+                *x = address;
+            }
+        }
+        let activation = Activation {
+            model: RuntimeModel::Init,
+            initiator: Initiator::Boot,
+            non_secure: NonSecureInterrupts::Queued,
+        };
+        Some(Current { vcpu: VcpuRef { partition: index, vcpu }, context, activation })
+    }
+
+    /// The core goes off, and with it the contexts that are pinned to it and have nothing to do.
+    pub(crate) fn core_off(&self, core: &CoreState<H>) {
+        for partition in self.partitions.iter().filter(|partition| partition.is_multi_core()) {
+            let Some(slot) = partition.vcpus.get(core.index) else { continue };
+            let claimed = slot.claim(core.index, |state| match state {
+                VcpuState::Waiting(_) => Ok(()),
+                _ => Err(()),
+            });
+            match claimed {
+                Ok(VcpuState::Waiting(context)) => slot.rest(VcpuState::Off(context)),
+                Ok(other) => slot.rest(other),
+                Err(()) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who gets the core: FFA_MSG_WAIT, FFA_RUN, FFA_ERROR, preemption, and the way back through a call
+//! chain.
+//!
+//! A call chain is not an object of its own. Each blocked context names whom it waits for, and each
+//! activation names its initiator, so the chain of a core is the path from its running context
+//! back to the normal world. When a context is preempted its links stay as they are and the core is
+//! free for the normal world; FFA_RUN on the same core picks the chain up again.
+
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
+
+use crate::event::Action;
+use crate::hardware::{Hardware, VcpuContext};
+use crate::partition::Health;
+use crate::runtime_model::{RuntimeModel, Transition};
+use crate::spmc::{CoreState, Current, Spmc, extended_rule};
+use crate::vcpu::{Activation, Context, Initiator, VcpuRef, VcpuState};
+
+impl<H: Hardware> Spmc<H> {
+    /// FFA_MSG_WAIT from a partition: it is done and waits for the next request.
+    ///
+    /// Reserved registers must be zero (G31). RX goes back to Bulkhead unless bit 0 of w2 keeps it
+    ///
+    pub(crate) fn msg_wait(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        const RETAIN_RX: u32 = 1;
+        let version = self.caller_version(core);
+        let call = core.caller();
+        let flags = call.w::<2>();
+        let reserved = call.w::<1>()
+            | (flags & !RETAIN_RX)
+            | call.w::<3>()
+            | call.w::<4>()
+            | call.w::<5>()
+            | call.w::<6>()
+            | call.w::<7>();
+        if reserved != 0 || (flags != 0 && version < Version::V1_2) {
+            return Err(FfaError::InvalidParameters);
+        }
+        self.may_transition(core, Transition::Wait)?;
+        let (Some(partition), Some(current)) = (self.running_partition(core), &core.current) else {
+            return Err(FfaError::Denied);
+        };
+        if flags & RETAIN_RX == 0 {
+            // Not owning RX is no error here.
+            let _ = partition.mailbox.lock().release();
+        }
+        if current.activation.model == RuntimeModel::Init {
+            if partition.health() == Health::Starting {
+                partition.set_live();
+                log::info!("{}: initialised", partition.config.name);
+            }
+        }
+        let ids = running_ids(partition.config.id, current.vcpu);
+        Ok(self.finish(core, hw, VcpuState::Waiting, |runner, extended, _| {
+            let id = Function::MsgWait.id(Width::W32);
+            runner.reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
+        }))
+    }
+
+    /// FFA_RUN: the normal world gives cycles to an execution context.
+    pub(crate) fn ffa_run(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
+        let call = core.caller();
+        let ids = u64::from(call.w::<1>());
+        let vcpu = usize::from(call.receiver().0);
+        let target = call.sender();
+        if !target.is_secure() && core.current.is_some() {
+            return Err(FfaError::Denied);
+        }
+        let (index, partition) = self.find(target).ok_or(FfaError::InvalidParameters)?;
+        let slot = partition.vcpus.get(vcpu).ok_or(FfaError::InvalidParameters)?;
+        if partition.vcpu_for_core(core.index) != vcpu {
+            return Err(FfaError::InvalidParameters);
+        }
+        if partition.health() == Health::Aborted {
+            return Err(FfaError::Aborted);
+        }
+        let by_partition = core.current.is_some();
+        let core_index = core.index;
+        let claimed = slot.claim(core_index, |state| match state {
+            VcpuState::Running { .. } => Err(FfaError::Busy),
+            VcpuState::Aborted(_) => Err(FfaError::Aborted),
+            VcpuState::Off(_) => Err(FfaError::Busy),
+            // A partition may run nobody: a chain that was preempted went to the normal world
+            // whole, which resumes it whole (R7, C4).
+            VcpuState::Blocked { .. } => Err(FfaError::Denied),
+            _ if by_partition => Err(FfaError::Denied),
+            VcpuState::Preempted { core, .. } if *core != core_index => Err(FfaError::Denied),
+            VcpuState::Preempted { .. } | VcpuState::Waiting(_) => Ok(()),
+        })?;
+        let vcpu = VcpuRef { partition: index, vcpu };
+        let current = match claimed {
+            VcpuState::Waiting(context) => {
+                let extended = Extended::for_call(partition.version(), Width::W32);
+                let id = Function::Run.id(Width::W32);
+                context.registers_mut().reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
+                let activation = Activation {
+                    model: RuntimeModel::Run,
+                    initiator: Initiator::NormalWorld,
+                    non_secure: partition.config.non_secure_interrupts,
+                };
+                Current { vcpu, context, activation }
+            }
+            VcpuState::Preempted { context, activation, .. } => {
+                Current { vcpu, context, activation }
+            }
+            // Excluded by the claim above.
+            other => {
+                slot.rest(other);
+                return Err(FfaError::Busy);
+            }
+        };
+        Ok(self.run(core, current, hw))
+    }
+
+    /// FFA_ERROR from a partition: its initialisation failed (R15).
+    pub(crate) fn partition_error(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        self.may_transition(core, Transition::Error)?;
+        let code = core.caller().w::<2>().cast_signed();
+        Ok(self.abort_running(core, hw, format_args!("its initialisation failed: FFA_ERROR {code}")))
+    }
+
+    /// Ends the run of the current context: it rests in the state that `rest` makes, and its
+    /// initiator gets the core with the result that `write` puts into its registers.
+    pub(crate) fn finish(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+        rest: impl FnOnce(Context<H>) -> VcpuState<H>,
+        write: impl FnOnce(&mut Registers, Extended, &H::Context),
+    ) -> Action {
+        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+            return self.leave(core, hw);
+        };
+        hw.park(context);
+        match activation.initiator {
+            Initiator::NormalWorld => {
+                let version = self.normal_world.version.get();
+                let extended = extended_rule(version, &core.normal_world);
+                write(&mut core.normal_world, extended, context);
+                self.rest(vcpu, rest(context));
+                self.leave(core, hw)
+            }
+            Initiator::Vcpu(requester) => match self.unblock(core, requester) {
+                Ok(current) => {
+                    let registers = current.context.registers_mut();
+                    let version = self.partition(requester).map_or(
+                        Version::OURS,
+                        |partition| partition.version(),
+                    );
+                    let extended = extended_rule(version, registers);
+                    write(registers, extended, context);
+                    self.rest(vcpu, rest(context));
+                    self.run(core, current, hw)
+                }
+                Err(initiator) => {
+                    self.rest(vcpu, rest(context));
+                    self.hand_back(core, initiator, FfaError::Aborted, hw)
+                }
+            },
+            Initiator::Boot => {
+                self.rest(vcpu, rest(context));
+                self.boot_next(core, hw)
+            }
+        }
+    }
+
+    /// Ends the partition that runs on `core` and says so to whoever waits for it (K1, C8).
+    pub(crate) fn abort_running(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+        why: core::fmt::Arguments<'_>,
+    ) -> Action {
+        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+            return self.leave(core, hw);
+        };
+        hw.park(context);
+        if let Some(partition) = self.partition(vcpu) {
+            if partition.set_aborted() {
+                let name = partition.config.name;
+                let id = partition.config.id;
+                let pc = context.pc();
+                log::error!("{name} ({id}) vCPU {} aborted at {pc:#x}: {why}", vcpu.vcpu);
+                partition.release_mailbox(vcpu.partition, hw);
+            }
+        }
+        self.rest(vcpu, VcpuState::Aborted(context));
+        self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
+    }
+
+    /// Gives the core to `initiator`, whose call ends with `error`. Initiators that were aborted in
+    /// the meantime are passed over (C7).
+    fn hand_back(
+        &self,
+        core: &mut CoreState<H>,
+        mut initiator: Initiator,
+        error: FfaError,
+        hw: &mut H,
+    ) -> Action {
+        loop {
+            match initiator {
+                Initiator::NormalWorld => {
+                    let version = self.normal_world.version.get();
+                    let extended = extended_rule(version, &core.normal_world);
+                    core.normal_world.ffa_error(extended, error);
+                    return self.leave(core, hw);
+                }
+                Initiator::Boot => return self.boot_next(core, hw),
+                Initiator::Vcpu(requester) => match self.unblock(core, requester) {
+                    Ok(current) => {
+                        let action = self.run(core, current, hw);
+                        let extended = self.extended_rule(core);
+                        core.caller().ffa_error(extended, error);
+                        return action;
+                    }
+                    Err(next) => initiator = next,
+                },
+            }
+        }
+    }
+
+    /// Claims a blocked requester to go on.
+    ///
+    /// # Errors
+    /// Its own initiator, if its partition was aborted while it was blocked.
+    fn unblock(&self, core: &CoreState<H>, requester: VcpuRef) -> Result<Current<H>, Initiator> {
+        let partition = self.partition(requester).ok_or(Initiator::NormalWorld)?;
+        let slot = partition.vcpus.get(requester.vcpu).ok_or(Initiator::NormalWorld)?;
+        let claimed = slot.claim(core.index, |state| match state {
+            VcpuState::Blocked { .. } => Ok(()),
+            _ => Err(Initiator::NormalWorld),
+        })?;
+        match claimed {
+            VcpuState::Blocked { context, activation, .. } => {
+                if partition.health() == Health::Aborted {
+                    slot.rest(VcpuState::Aborted(context));
+                    return Err(activation.initiator);
+                }
+                Ok(Current { vcpu: requester, context, activation })
+            }
+            // Excluded by the claim above.
+            other => {
+                slot.rest(other);
+                Err(Initiator::NormalWorld)
+            }
+        }
+    }
+
+    /// The running context loses the core to the normal world, which resumes it by FFA_RUN (C-04).
+    pub(crate) fn preempt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+            return self.leave(core, hw);
+        };
+        hw.park(context);
+        let id = self.partition(vcpu).map_or(self.id, |partition| partition.config.id);
+        let extended =
+            extended_rule(self.normal_world.version.get(), &core.normal_world);
+        let interrupt = Function::Interrupt.id(Width::W32);
+        core.normal_world
+            .reply(extended, [interrupt, running_ids(id, vcpu), 0, 0, 0, 0, 0, 0]);
+        self.rest(vcpu, VcpuState::Preempted { context, activation, core: core.index });
+        self.leave(core, hw)
+    }
+}
+
+/// Partition and execution context as w1 carries them.
+fn running_ids(id: EndpointId, vcpu: VcpuRef) -> u64 {
+    let index = u16::try_from(vcpu.vcpu).unwrap_or(u16::MAX);
+    EndpointId::pair(id, EndpointId(index))
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The SPMC: what all cores share, what each core has, and where events come in.
+
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{EndpointId, FfaError, Registers, Version, Width};
+use bulkhead_mm::addr::PageRange;
+
+use crate::event::{Action, Event};
+use crate::hardware::{Hardware, VcpuContext};
+use crate::normal_world::NormalWorld;
+use crate::partition::Partition;
+use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, VcpuRef, VcpuState};
+
+/// What the SPMC is made of at boot.
+pub struct SpmcConfig<H: Hardware + 'static> {
+    /// The SPMC's own endpoint id.
+    pub id: EndpointId,
+    /// All partitions, in boot order.
+    pub partitions: &'static [Partition<H>],
+    /// Where buffers of the normal world may lie: the `ns-memory` of the manifest.
+    pub normal_world_memory: &'static [PageRange],
+    /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
+    pub init_timeout_ms: u32,
+    /// How long a partition may keep non-secure interrupts waiting, in milliseconds.
+    pub run_timeout_ms: u32,
+}
+
+/// The state that all cores share.
+pub struct Spmc<H: Hardware + 'static> {
+    /// The SPMC's own endpoint id.
+    pub id: EndpointId,
+    pub(crate) partitions: &'static [Partition<H>],
+    pub(crate) normal_world: NormalWorld,
+    pub(crate) init_timeout_ms: u32,
+    pub(crate) run_timeout_ms: u32,
+}
+
+/// The state of one core.
+pub struct CoreState<H: Hardware + 'static> {
+    /// The core's linear index, which is also the index of its context in multi-core partitions.
+    pub index: usize,
+    /// The registers of the normal world's call on this core, and of the answer to it.
+    pub normal_world: Registers,
+    pub(crate) current: Option<Current<H>>,
+    /// Position in the boot order of the partition that initialises, while this core boots.
+    pub(crate) booting: Option<usize>,
+    pub(crate) non_secure: NonSecureInterrupts,
+}
+
+/// The execution context that a core runs. The core owns its saved state.
+pub struct Current<H: Hardware + 'static> {
+    pub(crate) vcpu: VcpuRef,
+    pub(crate) context: Context<H>,
+    pub(crate) activation: Activation,
+}
+
+impl<H: Hardware> CoreState<H> {
+    /// A core that has not run anything.
+    pub const fn new(index: usize) -> Self {
+        Self {
+            index,
+            normal_world: Registers::ZERO,
+            current: None,
+            booting: None,
+            non_secure: NonSecureInterrupts::Signaled,
+        }
+    }
+
+    /// The context to enter after [`Action::Enter`].
+    pub fn context(&mut self) -> Option<&mut H::Context> {
+        self.current.as_mut().map(|current| &mut *current.context)
+    }
+
+    /// Which execution context the core runs.
+    pub fn running(&self) -> Option<VcpuRef> {
+        self.current.as_ref().map(|current| current.vcpu)
+    }
+
+    /// The registers of whoever made the call that is handled: the running partition, or the
+    /// normal world when none runs.
+    pub(crate) fn caller(&mut self) -> &mut Registers {
+        match &mut self.current {
+            Some(current) => current.context.registers_mut(),
+            None => &mut self.normal_world,
+        }
+    }
+
+    /// Back to whoever made the call.
+    pub(crate) fn resume(&self) -> Action {
+        if self.current.is_some() { Action::Enter } else { Action::Smc }
+    }
+}
+
+impl<H: Hardware> Spmc<H> {
+    /// The SPMC at boot: nothing has run yet.
+    pub fn new(config: SpmcConfig<H>) -> Self {
+        Self {
+            id: config.id,
+            partitions: config.partitions,
+            normal_world: NormalWorld::new(config.normal_world_memory),
+            init_timeout_ms: config.init_timeout_ms,
+            run_timeout_ms: config.run_timeout_ms,
+        }
+    }
+
+    /// All partitions, in boot order.
+    pub fn partitions(&self) -> &'static [Partition<H>] {
+        self.partitions
+    }
+
+    /// Handles what reached S-EL2 on `core`.
+    pub fn handle(&self, core: &mut CoreState<H>, event: Event, hw: &mut H) -> Action {
+        match event {
+            Event::Spmd => self.spmd(core, hw),
+            Event::Call(conduit) => self.partition_call(core, conduit, hw),
+            Event::CoreOn => self.core_on(core, hw),
+            Event::Fault(fault) => self.fault(core, fault, hw),
+            Event::SystemRegister(access) => self.system_register(core, access, hw),
+            Event::SecureInterrupt => self.secure_interrupt(core, hw),
+            Event::NonSecureInterrupt => self.non_secure_interrupt(core, hw),
+        }
+    }
+
+    /// The partition with `id` and its index.
+    pub(crate) fn find(&self, id: EndpointId) -> Option<(usize, &'static Partition<H>)> {
+        self.partitions.iter().enumerate().find(|(_, partition)| partition.config.id == id)
+    }
+
+    /// The partition of an execution context.
+    ///
+    /// A [`VcpuRef`] is made from indices that were found, so there is always one; `None` only
+    /// spares a panic.
+    pub(crate) fn partition(&self, vcpu: VcpuRef) -> Option<&'static Partition<H>> {
+        self.partitions.get(vcpu.partition)
+    }
+
+    /// The partition that runs on `core`.
+    pub(crate) fn running_partition(&self, core: &CoreState<H>) -> Option<&'static Partition<H>> {
+        self.partition(core.current.as_ref()?.vcpu)
+    }
+
+    /// The id of the caller on `core`: the running partition or the normal world's primary
+    /// endpoint.
+    pub(crate) fn caller_id(&self, core: &CoreState<H>) -> EndpointId {
+        self.running_partition(core).map_or(EndpointId::NORMAL_WORLD, |partition| partition.config.id)
+    }
+
+    /// The version of the caller on `core`.
+    pub(crate) fn caller_version(&self, core: &CoreState<H>) -> Version {
+        match self.running_partition(core) {
+            Some(partition) => partition.version(),
+            None => self.normal_world.version.get(),
+        }
+    }
+
+    /// Answers the call on `core` with an error.
+    pub(crate) fn refuse(&self, core: &mut CoreState<H>, error: FfaError) -> Action {
+        let extended = self.extended_rule(core);
+        core.caller().ffa_error(extended, error);
+        core.resume()
+    }
+
+    /// Answers the call on `core` with FFA_SUCCESS (32-bit) and w2 to w7.
+    pub(crate) fn succeed(&self, core: &mut CoreState<H>, results: [u64; 6]) -> Action {
+        let extended = self.extended_rule(core);
+        core.caller().ffa_success(extended, Width::W32, results);
+        core.resume()
+    }
+
+    /// What becomes of x8 to x17 when the call on `core` is answered. The caller's x0 still holds
+    /// the call.
+    pub(crate) fn extended_rule(&self, core: &mut CoreState<H>) -> Extended {
+        let version = self.caller_version(core);
+        extended_rule(version, core.caller())
+    }
+
+    /// Puts `current`, which leaves the core, to rest in `state`.
+    pub(crate) fn rest(&self, vcpu: VcpuRef, state: VcpuState<H>) {
+        if let Some(slot) = self.partition(vcpu).and_then(|partition| partition.vcpus.get(vcpu.vcpu)) {
+            slot.rest(state);
+        }
+    }
+
+    /// Makes a claimed context the one that `core` runs; whatever ran before has been put to rest.
+    pub(crate) fn run(&self, core: &mut CoreState<H>, current: Current<H>, hw: &mut H) -> Action {
+        self.treat_non_secure_interrupts(core, current.activation.non_secure, hw);
+        core.current = Some(current);
+        Action::Enter
+    }
+
+    /// Leaves the secure world with the answer in [`CoreState::normal_world`].
+    pub(crate) fn leave(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        self.treat_non_secure_interrupts(core, NonSecureInterrupts::Signaled, hw);
+        Action::Smc
+    }
+
+    /// Puts the running context to rest as blocked on `on`, and says who `on`'s initiator is: it,
+    /// or the normal world when no partition runs.
+    pub(crate) fn block(&self, core: &mut CoreState<H>, on: VcpuRef, hw: &mut H) -> Initiator {
+        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+            return Initiator::NormalWorld;
+        };
+        hw.park(context);
+        self.rest(vcpu, VcpuState::Blocked { context, activation, on });
+        Initiator::Vcpu(vcpu)
+    }
+
+    /// The treatment of non-secure interrupts that the caller's chain has already asked for.
+    pub(crate) fn inherited(&self, core: &CoreState<H>) -> NonSecureInterrupts {
+        core.current
+            .as_ref()
+            .map_or(NonSecureInterrupts::Signaled, |current| current.activation.non_secure)
+    }
+
+    fn treat_non_secure_interrupts(
+        &self,
+        core: &mut CoreState<H>,
+        wanted: NonSecureInterrupts,
+        hw: &mut H,
+    ) {
+        if core.non_secure == wanted {
+            return;
+        }
+        core.non_secure = wanted;
+        match wanted {
+            NonSecureInterrupts::Signaled => {
+                hw.mask_non_secure_interrupts(false);
+                hw.set_deadline(None);
+            }
+            NonSecureInterrupts::Queued => {
+                hw.mask_non_secure_interrupts(true);
+                hw.set_deadline(Some(deadline(hw, self.run_timeout_ms)));
+            }
+        }
+    }
+}
+
+/// What becomes of x8 to x17 when `call`, which is still in the registers, is answered.
+pub(crate) fn extended_rule(version: Version, call: &Registers) -> Extended {
+    /// SMCCC: bit 30 of a function id tells 64-bit calls.
+    const CALL_64: u32 = 1 << 30;
+    let width = if call.w::<0>() & CALL_64 == 0 { Width::W32 } else { Width::W64 };
+    Extended::for_call(version, width)
+}
+
+/// The counter value in `milliseconds` from now.
+pub(crate) fn deadline<H: Hardware>(hw: &H, milliseconds: u32) -> u64 {
+    let ticks = hw.ticks_per_second().saturating_mul(u64::from(milliseconds)) / 1000;
+    hw.now().saturating_add(ticks)
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where things are on QEMU's `virt` machine, for the normal world.
+//!
+//! Partitions use none of these: what they know of the machine comes from their boot information.
+
+/// The PL011 UART that belongs to the normal world.
+pub const UART: usize = 0x0900_0000;
+/// The GICv3 distributor.
+pub const GIC_DISTRIBUTOR: usize = 0x0800_0000;
+/// The GICv3 redistributor of the boot core.
+pub const GIC_REDISTRIBUTOR: usize = 0x080a_0000;
+/// The INTID of the non-secure EL2 physical timer, a private peripheral interrupt.
+pub const HYPERVISOR_TIMER_INTID: u32 = 26;
+/// Where the emulator's loader puts the command line: ASCII, NUL-terminated.
+pub const COMMAND_LINE: usize = 0x4f00_0000;
+/// The longest command line, in bytes.
+pub const COMMAND_LINE_SIZE: usize = 4096;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The generic counter.
+
+use core::arch::asm;
+
+/// The virtual counter, in ticks.
+pub fn now() -> u64 {
+    let ticks: u64;
+    // SAFETY: reads a register that has no side effect; ISB keeps the read in its place.
+    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack)) };
+    ticks
+}
+
+/// Ticks of the counter in so many microseconds.
+pub fn microseconds(count: u64) -> u64 {
+    let frequency: u64;
+    // SAFETY: reads a register that has no side effect.
+    unsafe { asm!("mrs {}, cntfrq_el0", out(reg) frequency, options(nomem, nostack)) };
+    frequency * count / 1_000_000
+}
+
+/// Does nothing for at least `ticks`.
+pub fn spin(ticks: u64) {
+    let start = now();
+    while now().wrapping_sub(start) < ticks {}
+}
+
+/// The non-secure EL2 physical timer; for the normal world only.
+pub mod hypervisor_timer {
+    use core::arch::asm;
+
+    /// Asserts the timer's interrupt `ticks` from now.
+    pub fn arm(ticks: u64) {
+        // SAFETY: the interrupt stays pending as long as the payload masks interrupts, which it does.
+        unsafe {
+            asm!(
+                "isb",
+                "mrs {now}, cntpct_el0",
+                "add {now}, {now}, {ticks}",
+                "msr cnthp_cval_el2, {now}",
+                "msr cnthp_ctl_el2, {enable}",
+                "isb",
+                now = out(reg) _,
+                ticks = in(reg) ticks,
+                enable = in(reg) 1_u64,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Disables the timer, which takes its interrupt back.
+    pub fn disarm() {
+        // SAFETY: as `arm`.
+        unsafe { asm!("msr cnthp_ctl_el2, xzr", "isb", options(nostack)) };
+    }
+}

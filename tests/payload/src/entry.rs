@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From the first instruction to a Rust function: relocation, memory, stack and vectors.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use bulkhead_abi::Registers;
+
+use crate::exception;
+
+/// How many cores, or execution contexts of a partition, have a stack.
+pub const CORES: usize = 8;
+/// The size of a stack, in bytes.
+pub const STACK_SIZE: usize = 32 * 1024;
+
+global_asm!(include_str!("entry.s"), stack_size = const STACK_SIZE, cores = const CORES);
+
+#[repr(C, align(4096))]
+struct Stacks([[u8; STACK_SIZE]; CORES]);
+
+/// Only the entry code takes its address.
+#[unsafe(no_mangle)]
+static mut payload_stacks: Stacks = Stacks([[0; STACK_SIZE]; CORES]);
+
+/// Written by the entry code before .bss is cleared, so it must not be there.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.entry")]
+static mut payload_entry_registers: Registers = Registers::ZERO;
+
+/// What a payload was started with.
+pub type EntryState = Registers;
+
+/// The payload's main function, of type `fn(&EntryState) -> !`.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn payload_main(entry: &$crate::EntryState) -> ! {
+            $main(entry)
+        }
+    };
+}
+
+/// The exception level that the payload runs at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExceptionLevel {
+    /// A partition.
+    El1,
+    /// The normal world.
+    El2,
+}
+
+/// The exception level that the payload runs at.
+pub fn exception_level() -> ExceptionLevel {
+    let current: u64;
+    // SAFETY: reads a register that has no side effect.
+    unsafe { asm!("mrs {}, CurrentEL", out(reg) current, options(nomem, nostack)) };
+    if current >> 2 & 3 == 2 { ExceptionLevel::El2 } else { ExceptionLevel::El1 }
+}
+
+/// The index of this core or execution context: MPIDR_EL1.Aff0, which is below [`CORES`].
+pub fn core_index() -> usize {
+    let mpidr: usize;
+    // SAFETY: reads a register that has no side effect.
+    unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
+    (mpidr & 0xff) % CORES
+}
+
+/// The address of the first byte of the image.
+pub fn image_start() -> usize {
+    unsafe extern "C" {
+        static __image_start: u8;
+    }
+    &raw const __image_start as usize
+}
+
+/// The address of the first byte after the image, .bss and stacks included.
+pub fn image_end() -> usize {
+    unsafe extern "C" {
+        static __image_end: u8;
+    }
+    &raw const __image_end as usize
+}
+
+static SECONDARY_MAIN: AtomicUsize = AtomicUsize::new(0);
+
+/// Chooses the function that other cores, or execution contexts, run, and returns the address at
+/// which they start. The function gets the index of its core.
+pub fn secondary_entry(main: fn(usize) -> !) -> usize {
+    unsafe extern "C" {
+        fn payload_secondary_entry();
+    }
+    SECONDARY_MAIN.store(main as usize, Ordering::Relaxed);
+    payload_secondary_entry as *const () as usize
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn payload_secondary_main(index: usize) -> ! {
+    let main = SECONDARY_MAIN.load(Ordering::Relaxed);
+    assert!(main != 0, "core {index} was started without a function to run");
+    // SAFETY: `secondary_entry` is the only writer, and what it stored is such a function.
+    let main: fn(usize) -> ! = unsafe { core::mem::transmute(main) };
+    main(index)
+}
+
+/// Brings the system registers that a payload depends on to known values, and sets the vectors.
+#[unsafe(no_mangle)]
+extern "C" fn payload_prepare_core() {
+    match exception_level() {
+        ExceptionLevel::El1 => {
+            /// CPACR_EL1.FPEN: FP and SIMD do not trap.
+            const FPEN: u64 = 3 << 20;
+            // SAFETY: no translation or memory attribute changes.
+            unsafe { asm!("msr cpacr_el1, {}", "isb", in(reg) FPEN, options(nostack)) };
+        }
+        ExceptionLevel::El2 => {
+            /// RW: EL1 is AArch64. APK, API: keys and instructions of pointer authentication do not trap.
+            const HCR: u64 = 1 << 31 | 1 << 40 | 1 << 41;
+            /// RES1 bits, and A: alignment is checked. MMU and caches off.
+            const SCTLR: u64 = 0x30c5_0830 | 1 << 1;
+            /// RES1 bits without those that trap FP (TFP, 10), SVE (TZ, 8) and SME (TSM, 12).
+            const CPTR: u64 = 0x22ff;
+            // SAFETY: the MMU is off before and after, and E2H was 0 as TF-A enters BL33.
+            unsafe {
+                asm!(
+                    "msr hcr_el2, {hcr}",
+                    "isb",
+                    "msr sctlr_el2, {sctlr}",
+                    "msr cptr_el2, {cptr}",
+                    "isb",
+                    hcr = in(reg) HCR,
+                    sctlr = in(reg) SCTLR,
+                    cptr = in(reg) CPTR,
+                    options(nostack),
+                );
+            }
+        }
+    }
+    exception::install_vectors();
+}

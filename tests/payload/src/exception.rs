@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Exceptions that the payload takes: those that a test expects are skipped, any other is a panic.
+
+use core::arch::{asm, global_asm};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::entry::{CORES, ExceptionLevel, core_index, exception_level};
+
+global_asm!(include_str!("exception.s"), frame_size = const size_of::<Frame>());
+
+/// What the vectors keep.
+#[repr(C, align(16))]
+struct Frame {
+    x: [u64; 31],
+    elr: u64,
+    spsr: u64,
+    esr: u64,
+    far: u64,
+}
+
+const _: () = assert!(core::mem::offset_of!(Frame, elr) == 248 && size_of::<Frame>() == 288);
+
+/// The vector of a synchronous exception at the current exception level with its own stack pointer.
+const SYNCHRONOUS: u64 = 4;
+
+/// Exception classes, ESR_ELx.EC.
+pub mod class {
+    /// Unknown reason: an undefined instruction.
+    pub const UNDEFINED: u64 = 0x00;
+    /// A trapped MRS, MSR or system instruction.
+    pub const SYSTEM_REGISTER: u64 = 0x18;
+    /// An instruction abort without a change of exception level.
+    pub const INSTRUCTION_ABORT: u64 = 0x21;
+    /// A data abort without a change of exception level.
+    pub const DATA_ABORT: u64 = 0x25;
+}
+
+/// An exception that a test expected and got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Exception {
+    /// The syndrome, ESR_ELx.
+    pub syndrome: u64,
+    /// The fault address, FAR_ELx, where the class has one.
+    pub address: u64,
+}
+
+impl Exception {
+    /// The exception class: one of [`class`], or another.
+    pub fn class(self) -> u64 {
+        self.syndrome >> 26 & 0x3f
+    }
+}
+
+impl fmt::Debug for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exception class {:#04x}, ESR {:#x}, FAR {:#x}", self.class(), self.syndrome, self.address)
+    }
+}
+
+/// The expectation of one core. Only that core uses it.
+struct Expectation {
+    armed: AtomicBool,
+    seen: AtomicBool,
+    syndrome: AtomicU64,
+    address: AtomicU64,
+}
+
+static EXPECTATIONS: [Expectation; CORES] = [const {
+    Expectation {
+        armed: AtomicBool::new(false),
+        seen: AtomicBool::new(false),
+        syndrome: AtomicU64::new(0),
+        address: AtomicU64::new(0),
+    }
+}; CORES];
+
+/// Points VBAR of the current exception level at the payload's vectors.
+pub fn install_vectors() {
+    unsafe extern "C" {
+        fn payload_vectors();
+    }
+    let vectors = payload_vectors as *const () as usize;
+    // SAFETY: the vectors are aligned and keep all registers.
+    unsafe {
+        match exception_level() {
+            ExceptionLevel::El1 => asm!("msr vbar_el1, {}", "isb", in(reg) vectors, options(nostack)),
+            ExceptionLevel::El2 => asm!("msr vbar_el2, {}", "isb", in(reg) vectors, options(nostack)),
+        }
+    }
+}
+
+/// Runs `attempt`; an instruction in it that causes a synchronous exception is skipped. Returns what
+/// `attempt` returned, and the last exception.
+///
+/// After a fetch from a bad address, execution goes on at x30: reach such an address by a call.
+pub fn expect<T>(attempt: impl FnOnce() -> T) -> (T, Option<Exception>) {
+    let expectation = &EXPECTATIONS[core_index()];
+    install_vectors();
+    expectation.seen.store(false, Ordering::SeqCst);
+    expectation.armed.store(true, Ordering::SeqCst);
+    let result = attempt();
+    expectation.armed.store(false, Ordering::SeqCst);
+    let seen = expectation.seen.load(Ordering::SeqCst).then(|| Exception {
+        syndrome: expectation.syndrome.load(Ordering::SeqCst),
+        address: expectation.address.load(Ordering::SeqCst),
+    });
+    (result, seen)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
+    let exception = Exception { syndrome: frame.esr, address: frame.far };
+    let expectation = &EXPECTATIONS[core_index()];
+    if vector != SYNCHRONOUS || !expectation.armed.load(Ordering::SeqCst) {
+        panic!("{exception:?}, vector {vector}, at image offset {:#x}", frame.elr.wrapping_sub(crate::entry::image_start() as u64));
+    }
+    expectation.syndrome.store(exception.syndrome, Ordering::SeqCst);
+    expectation.address.store(exception.address, Ordering::SeqCst);
+    expectation.seen.store(true, Ordering::SeqCst);
+    frame.elr = match exception.class() {
+        class::INSTRUCTION_ABORT => frame.x[30],
+        _ => frame.elr + 4,
+    };
+}

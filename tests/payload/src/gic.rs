@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! As much of a GICv3 as the normal world needs to have one private interrupt pending.
+
+use core::arch::asm;
+
+use crate::board::{GIC_DISTRIBUTOR, GIC_REDISTRIBUTOR};
+
+/// GICD_CTLR. The non-secure view: EnableGrp1A and ARE_NS.
+const DISTRIBUTOR_CONTROL: usize = 0;
+const ENABLE_GROUP_1: u32 = 1 << 1;
+const AFFINITY_ROUTING: u32 = 1 << 4;
+/// GICR_ISENABLER0 and GICR_ICENABLER0, in the redistributor's second frame.
+const SET_ENABLE: usize = 0x1_0000 + 0x100;
+const CLEAR_ENABLE: usize = 0x1_0000 + 0x180;
+/// GICR_IPRIORITYR, a byte for each INTID.
+const PRIORITY: usize = 0x1_0000 + 0x400;
+
+fn write32(address: usize, value: u32) {
+    // SAFETY: a register of the interrupt controller; the MMU is off, so the access is to a device.
+    unsafe { (address as *mut u32).write_volatile(value) };
+}
+
+/// Lets the private interrupt `intid` (below 32) of the boot core be signalled to the core.
+pub fn enable(intid: u32) {
+    write32(GIC_DISTRIBUTOR + DISTRIBUTOR_CONTROL, AFFINITY_ROUTING | ENABLE_GROUP_1);
+    // SAFETY: as `write32`.
+    unsafe { ((GIC_REDISTRIBUTOR + PRIORITY + intid as usize) as *mut u8).write_volatile(0x80) };
+    write32(GIC_REDISTRIBUTOR + SET_ENABLE, 1 << intid);
+    // SAFETY: the payload masks interrupts in PSTATE, so none is taken.
+    unsafe {
+        asm!(
+            "msr S3_0_C4_C6_0, {mask}",    // ICC_PMR_EL1: every priority
+            "msr S3_0_C12_C12_7, {group}", // ICC_IGRPEN1_EL1
+            "isb",
+            mask = in(reg) 0xff_u64,
+            group = in(reg) 1_u64,
+            options(nostack),
+        );
+    }
+}
+
+/// Takes [`enable`] back.
+pub fn disable(intid: u32) {
+    write32(GIC_REDISTRIBUTOR + CLEAR_ENABLE, 1 << intid);
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hardware of a simulated core.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bulkhead_abi::Registers;
+use bulkhead_core::hardware::{
+    Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister, VcpuContext,
+};
+use bulkhead_mm::addr::Pa;
+use bulkhead_mm::attrs::Space;
+
+use crate::program::Runner;
+
+/// The size of a page.
+pub const PAGE: u64 = 4096;
+
+/// The saved state of a simulated execution context.
+pub struct Context {
+    pub(crate) registers: Registers,
+    pub(crate) pc: u64,
+    /// Set by a reset: the program starts over at the next entry.
+    pub(crate) fresh: bool,
+    /// Whether a core holds state of this context that is not saved.
+    pub(crate) loaded: bool,
+    pub(crate) undefined: u32,
+    pub(crate) runner: Option<Runner>,
+}
+
+impl Context {
+    pub(crate) fn new() -> Self {
+        Self {
+            registers: Registers::ZERO,
+            pc: 0,
+            fresh: true,
+            loaded: false,
+            undefined: 0,
+            runner: None,
+        }
+    }
+}
+
+impl VcpuContext for Context {
+    fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    fn registers_mut(&mut self) -> &mut Registers {
+        &mut self.registers
+    }
+
+    fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    fn skip_instruction(&mut self) {
+        self.pc += 4;
+    }
+
+    fn reset(&mut self, entry: u64) {
+        self.registers = Registers::ZERO;
+        self.pc = entry;
+        self.fresh = true;
+    }
+}
+
+/// What all cores share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// RX buffers by mailbox slot, as S-EL2 sees them.
+    pub(crate) rx: HashMap<usize, Vec<u8>>,
+    pub(crate) console: Vec<String>,
+    /// Slots whose memory does not answer.
+    pub(crate) broken: Vec<usize>,
+    pub(crate) table_pages: usize,
+    /// Each partition's memory by index: IPA and PA of the first byte, and the length.
+    pub(crate) memory: Vec<(u64, u64, u64)>,
+    pub(crate) disabled: Vec<u32>,
+    pub(crate) forwarded: Vec<u64>,
+}
+
+/// An interrupt that a scenario raises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pending {
+    /// Non-secure: FIQ at S-EL2.
+    NonSecure,
+    /// Group 0: FIQ at S-EL2, for EL3.
+    Group0,
+    /// A secure interrupt: IRQ at S-EL2.
+    Secure(u32),
+}
+
+/// The hardware of one core.
+pub struct Machine {
+    pub(crate) shared: Arc<Mutex<Shared>>,
+    /// The counter, in nanoseconds.
+    pub now: u64,
+    /// The armed deadline.
+    pub deadline: Option<u64>,
+    /// Whether non-secure interrupts are masked.
+    pub masked: bool,
+    /// Interrupts that are raised and not taken.
+    pub pending: VecDeque<Pending>,
+    /// How often EL3 was asked to handle a Group 0 interrupt.
+    pub group0_handled: u32,
+}
+
+impl Machine {
+    pub(crate) fn new(shared: Arc<Mutex<Shared>>) -> Self {
+        Self {
+            shared,
+            now: 0,
+            deadline: None,
+            masked: false,
+            pending: VecDeque::new(),
+            group0_handled: 0,
+        }
+    }
+}
+
+impl Hardware for Machine {
+    type Context = Context;
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn ticks_per_second(&self) -> u64 {
+        1_000_000_000
+    }
+
+    fn park(&mut self, context: &mut Context) {
+        context.loaded = false;
+    }
+
+    fn set_deadline(&mut self, deadline: Option<u64>) {
+        self.deadline = deadline;
+    }
+
+    fn mask_non_secure_interrupts(&mut self, mask: bool) {
+        self.masked = mask;
+    }
+
+    fn acknowledge(&mut self) -> Acknowledged {
+        if self.deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.deadline = None;
+            return Acknowledged::Deadline;
+        }
+        let secure = self.pending.iter().position(|pending| matches!(pending, Pending::Secure(_)));
+        match secure.and_then(|position| self.pending.remove(position)) {
+            Some(Pending::Secure(intid)) => Acknowledged::Secure(intid),
+            _ => Acknowledged::Spurious,
+        }
+    }
+
+    fn hand_group0_to_el3(&mut self) -> bool {
+        let found = self.pending.iter().position(|pending| *pending == Pending::Group0);
+        let handled = found.and_then(|position| self.pending.remove(position)).is_some();
+        self.group0_handled += u32::from(handled);
+        handled
+    }
+
+    fn disable_interrupt(&mut self, intid: u32) {
+        self.shared.lock().unwrap().disabled.push(intid);
+    }
+
+    fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
+        let (base, pa, length) = *self.shared.lock().unwrap().memory.get(partition)?;
+        let offset = ipa.checked_sub(base)?;
+        let end = offset.checked_add(u64::from(pages) * PAGE)?;
+        (space == Space::Secure && end <= length).then_some(Pa(pa + offset))
+    }
+
+    fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
+        let mut shared = self.shared.lock().unwrap();
+        shared.table_pages = shared.table_pages.checked_sub(1).ok_or(OutOfMemory)?;
+        let stale = vec![0xa5; usize::try_from(buffers.rx.bytes()).unwrap()];
+        assert!(shared.rx.insert(slot, stale).is_none(), "slot {slot} is mapped twice");
+        Ok(())
+    }
+
+    fn unmap_mailbox(&mut self, slot: usize) {
+        let mut shared = self.shared.lock().unwrap();
+        assert!(shared.rx.remove(&slot).is_some(), "slot {slot} is not mapped");
+        shared.table_pages += 1;
+    }
+
+    fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
+        let mut shared = self.shared.lock().unwrap();
+        if shared.broken.contains(&slot) {
+            return Err(CopyFault);
+        }
+        let buffer = shared.rx.get_mut(&slot).ok_or(CopyFault)?;
+        buffer.get_mut(offset..offset + bytes.len()).ok_or(CopyFault)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault> {
+        let mut shared = self.shared.lock().unwrap();
+        let buffer = shared.rx.get_mut(&slot).ok_or(CopyFault)?;
+        buffer.get_mut(offset..).ok_or(CopyFault)?.fill(0);
+        Ok(())
+    }
+
+    fn print(&mut self, line: fmt::Arguments<'_>) {
+        self.shared.lock().unwrap().console.push(line.to_string());
+    }
+
+    fn forward_smc(&mut self, registers: &mut Registers) {
+        self.shared.lock().unwrap().forwarded.push(registers.x[0]);
+        registers.x[0] = 0;
+    }
+
+    fn id_register(&self, _: SystemRegister) -> u64 {
+        u64::MAX
+    }
+
+    fn inject_undefined(&mut self, context: &mut Context) {
+        context.undefined += 1;
+    }
+}

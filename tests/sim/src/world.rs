@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The simulated system: partitions, cores, and the SPMD between them and the normal world.
+
+use std::sync::{Arc, Mutex};
+
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::event::{Action, Event};
+use bulkhead_core::partition::{Partition, PartitionConfig};
+use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
+use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
+use bulkhead_mm::addr::{Pa, PageRange};
+
+use crate::machine::{Context, Machine, Pending, Shared};
+use crate::program::{Exit, Program, Runner, Sp};
+
+/// The SPMC's id.
+pub const SPMC: EndpointId = EndpointId(0x8000);
+
+/// What a scenario says of a partition.
+#[derive(Clone)]
+pub struct Spec {
+    config: PartitionConfig,
+    multi_core: bool,
+    program: Program,
+}
+
+impl Spec {
+    /// A single-core partition that sends and receives direct messages in both forms.
+    pub fn new(
+        name: &'static str,
+        id: EndpointId,
+        program: impl Fn(&mut Sp) + Send + Sync + 'static,
+    ) -> Self {
+        let [_, low] = id.0.to_be_bytes();
+        let uuids = vec![Uuid([low; 16])].leak();
+        let base = 0x1000_0000 + (u64::from(low) << 20);
+        let config = PartitionConfig {
+            id,
+            name,
+            uuids,
+            version: Version::V1_2,
+            properties: Properties::DIRECT_REQ_RECEIVE
+                .union(Properties::DIRECT_REQ_SEND)
+                .union(Properties::DIRECT_REQ2_RECEIVE)
+                .union(Properties::DIRECT_REQ2_SEND)
+                .union(Properties::AARCH64),
+            non_secure_interrupts: NonSecureInterrupts::Signaled,
+            entry: base + 0x4000,
+            boot_information: Some((0, base)),
+            image: (base, 0x10_0000),
+            smc_allow_list: &[],
+            smc_permissive: false,
+            interrupts: &[],
+        };
+        Self { config, multi_core: false, program: Arc::new(program) }
+    }
+
+    /// Gives it an execution context for each core.
+    pub fn multi_core(mut self) -> Self {
+        self.multi_core = true;
+        self
+    }
+
+    /// Changes what its manifest says.
+    pub fn with(mut self, change: impl FnOnce(&mut PartitionConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+}
+
+/// Describes a system before it boots.
+pub struct SimBuilder {
+    specs: Vec<Spec>,
+    cores: usize,
+    table_pages: usize,
+}
+
+impl SimBuilder {
+    /// Adds a partition; they boot in this order.
+    pub fn partition(mut self, spec: Spec) -> Self {
+        self.specs.push(spec);
+        self
+    }
+
+    /// How many cores there are.
+    pub fn cores(mut self, cores: usize) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    /// How many pages are there for S-EL2's tables.
+    pub fn table_pages(mut self, pages: usize) -> Self {
+        self.table_pages = pages;
+        self
+    }
+
+    /// Boots core 0 up to the first FFA_MSG_WAIT to the SPMD.
+    pub fn boot(self) -> Sim {
+        let shared = Arc::new(Mutex::new(Shared {
+            table_pages: self.table_pages,
+            memory: self
+                .specs
+                .iter()
+                .map(|spec| (spec.config.image.0, spec.config.image.0, spec.config.image.1))
+                .collect(),
+            ..Shared::default()
+        }));
+        let partitions: Vec<Partition<Machine>> = self
+            .specs
+            .iter()
+            .map(|spec| {
+                let count = if spec.multi_core { self.cores } else { 1 };
+                let vcpus: Vec<Vcpu<Machine>> =
+                    (0..count).map(|_| Vcpu::new(Box::leak(Box::new(Context::new())))).collect();
+                Partition::new(spec.config.clone(), vcpus.leak())
+            })
+            .collect();
+        let partitions = partitions.leak();
+        let memory = PageRange::new(Pa(0x4000_0000), 0x1000_0000).expect("a valid range");
+        let spmc = Arc::new(Spmc::new(SpmcConfig {
+            id: SPMC,
+            partitions,
+            normal_world_memory: vec![memory].leak(),
+            init_timeout_ms: 900,
+            run_timeout_ms: 100,
+        }));
+        let programs: Arc<[Program]> = self.specs.into_iter().map(|spec| spec.program).collect();
+        let cores = (0..self.cores)
+            .map(|index| Core {
+                spmc: spmc.clone(),
+                programs: programs.clone(),
+                state: CoreState::new(index),
+                machine: Machine::new(shared.clone()),
+            })
+            .collect();
+        let mut sim = Sim { spmc, shared, cores };
+        sim.core(0).switch_on();
+        sim
+    }
+}
+
+/// A running system.
+pub struct Sim {
+    spmc: Arc<Spmc<Machine>>,
+    shared: Arc<Mutex<Shared>>,
+    cores: Vec<Core>,
+}
+
+impl Sim {
+    /// An empty system with one core.
+    pub fn builder() -> SimBuilder {
+        SimBuilder { specs: Vec::new(), cores: 1, table_pages: 64 }
+    }
+
+    /// A core.
+    pub fn core(&mut self, index: usize) -> &mut Core {
+        &mut self.cores[index]
+    }
+
+    /// Takes the cores apart, to drive each from a thread of its own.
+    pub fn into_cores(self) -> Vec<Core> {
+        self.cores
+    }
+
+    /// The state of an execution context.
+    pub fn state(&self, partition: usize, vcpu: usize) -> StateName {
+        self.spmc.partitions()[partition].vcpus()[vcpu].state()
+    }
+
+    /// The SPMC, to look at.
+    pub fn spmc(&self) -> &Spmc<Machine> {
+        &self.spmc
+    }
+
+    /// The lines that partitions have printed.
+    pub fn console(&self) -> Vec<String> {
+        self.shared.lock().unwrap().console.clone()
+    }
+
+    /// The RX buffer of a mailbox slot.
+    pub fn rx(&self, slot: usize) -> Option<Vec<u8>> {
+        self.shared.lock().unwrap().rx.get(&slot).cloned()
+    }
+
+    /// Interrupts that were disabled because nobody owns them.
+    pub fn disabled(&self) -> Vec<u32> {
+        self.shared.lock().unwrap().disabled.clone()
+    }
+
+    /// The function ids of SMCs that were passed on to EL3.
+    pub fn forwarded(&self) -> Vec<u64> {
+        self.shared.lock().unwrap().forwarded.clone()
+    }
+
+    /// Makes the memory of a mailbox slot fail.
+    pub fn break_mailbox(&self, slot: usize) {
+        self.shared.lock().unwrap().broken.push(slot);
+    }
+
+    /// Negotiates a version for the normal world as the SPMD relays it, and returns the answer.
+    pub fn negotiate(&mut self, version: Version) -> u64 {
+        let mut message = Registers::ZERO;
+        message.x[0] = Function::MsgSendDirectReq.id(Width::W32);
+        message.x[1] = EndpointId::pair(EndpointId::SPMD, SPMC);
+        message.x[2] = 0x8000_0008;
+        message.x[3] = u64::from(version.to_word());
+        let reply = self.core(0).call(&message);
+        assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
+        assert_eq!(reply.x[1], EndpointId::pair(SPMC, EndpointId::SPMD));
+        assert_eq!(reply.x[2], 0x8000_0009);
+        reply.x[3]
+    }
+}
+
+/// A core, with EL3 and the normal world of it.
+pub struct Core {
+    spmc: Arc<Spmc<Machine>>,
+    programs: Arc<[Program]>,
+    /// The core's state in the SPMC.
+    pub state: CoreState<Machine>,
+    /// The core's hardware.
+    pub machine: Machine,
+}
+
+impl Core {
+    /// Switches the core on; its partitions initialise.
+    pub fn switch_on(&mut self) {
+        let reply = self.drive(Event::CoreOn);
+        assert_eq!(reply.x[0], Function::MsgWait.id(Width::W32), "the boot ends in FFA_MSG_WAIT");
+    }
+
+    /// Makes a call from the normal world and returns the registers that come back.
+    pub fn call(&mut self, registers: &Registers) -> Registers {
+        self.state.normal_world = registers.clone();
+        self.drive(Event::Spmd)
+    }
+
+    /// Raises an interrupt on this core.
+    pub fn raise(&mut self, interrupt: Pending) {
+        self.machine.pending.push_back(interrupt);
+    }
+
+    fn drive(&mut self, mut event: Event) -> Registers {
+        loop {
+            match self.spmc.handle(&mut self.state, event, &mut self.machine) {
+                Action::Smc => {
+                    assert!(!self.machine.masked, "IR5: the priority mask is left changed");
+                    assert!(self.state.running().is_none(), "a partition is left running");
+                    return self.state.normal_world.clone();
+                }
+                Action::Enter => event = self.enter(),
+            }
+        }
+    }
+
+    /// Runs the current execution context until something reaches S-EL2.
+    fn enter(&mut self) -> Event {
+        if let Some(event) = self.interrupt() {
+            return event;
+        }
+        let vcpu = self.state.running().expect("Enter without a context");
+        let program = self.programs[vcpu.partition].clone();
+        let id = self.spmc.partitions()[vcpu.partition].config.id;
+        let context = self.state.context().expect("Enter without a context");
+        if context.fresh {
+            context.fresh = false;
+            context.runner = Some(Runner::start(id, vcpu.vcpu, program));
+        }
+        context.loaded = true;
+        let runner = context.runner.as_ref().expect("a context that runs has a thread");
+        match runner.enter(context.registers.clone()) {
+            Exit::Event(registers, event) => {
+                context.registers = registers;
+                event
+            }
+            Exit::Spin(registers) => {
+                context.registers = registers;
+                self.spin()
+            }
+            Exit::Panicked => panic!("the program of partition {id} failed"),
+        }
+    }
+
+    /// Time passes until an interrupt comes.
+    fn spin(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.interrupt() {
+                return event;
+            }
+            let deadline = self.machine.deadline.expect("nothing ends this spin");
+            self.machine.now = self.machine.now.max(deadline);
+        }
+    }
+
+    /// The interrupt that the core takes at this moment.
+    fn interrupt(&self) -> Option<Event> {
+        let due = self.machine.deadline.is_some_and(|deadline| deadline <= self.machine.now);
+        let is = |wanted: fn(&Pending) -> bool| self.machine.pending.iter().any(wanted);
+        if due || is(|pending| matches!(pending, Pending::Secure(_))) {
+            Some(Event::SecureInterrupt)
+        } else if is(|pending| *pending == Pending::Group0)
+            || (!self.machine.masked && is(|pending| *pending == Pending::NonSecure))
+        {
+            Some(Event::NonSecureInterrupt)
+        } else {
+            None
+        }
+    }
+
+    /// The normal world takes its interrupts.
+    pub fn take_non_secure_interrupts(&mut self) -> usize {
+        let before = self.machine.pending.len();
+        self.machine.pending.retain(|pending| *pending != Pending::NonSecure);
+        before - self.machine.pending.len()
+    }
+}
