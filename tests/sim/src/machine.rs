@@ -103,6 +103,7 @@ pub struct Machine {
     pub masked: bool,
     /// Interrupts that are raised and not taken.
     pub pending: VecDeque<Pending>,
+    pub(crate) in_spin: VecDeque<Pending>,
     /// How often EL3 was asked to handle a Group 0 interrupt.
     pub group0_handled: u32,
 }
@@ -115,6 +116,7 @@ impl Machine {
             deadline: None,
             masked: false,
             pending: VecDeque::new(),
+            in_spin: VecDeque::new(),
             group0_handled: 0,
         }
     }

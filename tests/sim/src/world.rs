@@ -236,9 +236,14 @@ impl Core {
         self.drive(Event::Spmd)
     }
 
-    /// Raises an interrupt on this core.
+    /// Raises an interrupt on this core at once: it is taken before the next partition runs.
     pub fn raise(&mut self, interrupt: Pending) {
         self.machine.pending.push_back(interrupt);
+    }
+
+    /// Raises an interrupt the next time that a partition spins.
+    pub fn raise_in_spin(&mut self, interrupt: Pending) {
+        self.machine.in_spin.push_back(interrupt);
     }
 
     fn drive(&mut self, mut event: Event) -> Registers {
@@ -284,6 +289,7 @@ impl Core {
 
     /// Time passes until an interrupt comes.
     fn spin(&mut self) -> Event {
+        self.machine.pending.extend(self.machine.in_spin.pop_front());
         loop {
             if let Some(event) = self.interrupt() {
                 return event;
