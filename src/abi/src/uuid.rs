@@ -10,10 +10,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 ///
 /// In registers and in manifest cells each 32-bit word holds four of the bytes, the first one in
 /// bits 7:0. OP-TEE's UUID 486178e0-e7f8-11e3-bc5e-0002a5d5c51b is the words 0xe0786148 0xe311f8e7
-/// 0x02005ebc 0x1bc5d5a5 in PARTITION_INFO_GET's w1–w4 (OP-TEE `thread_spmc.c`
-/// compare with these constants) and in the `uuid` property of its manifest (OP-TEE/optee_os#4912:
-/// "Hafnium expects a little endian representation of the UUID as an array of four integers").
-/// Hafnium compares register words and manifest cells without any swap.
+/// 0x02005ebc 0x1bc5d5a5 in PARTITION_INFO_GET's w1–w4 (OP-TEE's `thread_spmc.c` compares with these
+/// constants) and in the `uuid` property of a manifest (OP-TEE/optee_os#4912: Hafnium expects the
+/// little-endian form there). Hafnium takes words from either place without a swap.
 #[derive(
     Clone,
     Copy,

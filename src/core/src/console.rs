@@ -20,7 +20,10 @@ pub struct Line {
 
 impl Line {
     pub(crate) const fn new() -> Self {
-        Self { bytes: [0; LINE], length: 0 }
+        Self {
+            bytes: [0; LINE],
+            length: 0,
+        }
     }
 
     /// Adds a character. What cannot be printed, and could forge a line of another partition,
@@ -42,7 +45,10 @@ impl Line {
 
     fn take(&mut self) -> &str {
         let length = core::mem::take(&mut self.length);
-        self.bytes.get(..length).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or("")
+        self.bytes
+            .get(..length)
+            .and_then(|bytes| core::str::from_utf8(bytes).ok())
+            .unwrap_or("")
     }
 }
 

@@ -90,22 +90,54 @@ impl<H: Hardware> Spmc<H> {
             }
         };
         let sends = sending.is_none_or(|partition| match form {
-            DirectForm::One => partition.config.properties.contains(Properties::DIRECT_REQ_SEND),
-            DirectForm::Two => partition.config.properties.contains(Properties::DIRECT_REQ2_SEND),
+            DirectForm::One => partition
+                .config
+                .properties
+                .contains(Properties::DIRECT_REQ_SEND),
+            DirectForm::Two => partition
+                .config
+                .properties
+                .contains(Properties::DIRECT_REQ2_SEND),
         });
         if !receives || !sends {
             return Err(FfaError::Denied);
         }
 
-        let target = VcpuRef { partition, vcpu: receiving.vcpu_for_core(core.index) };
+        let target = VcpuRef {
+            partition,
+            vcpu: receiving.vcpu_for_core(core.index),
+        };
         let context = self.claim_receiver(core, receiving, target, form)?;
         let extended = Extended::for_call(receiving.version(), width);
-        deliver_request(context.registers_mut(), core.caller(), form, width, extended);
-        let non_secure = self.inherited(core).max(receiving.config.non_secure_interrupts);
+        deliver_request(
+            context.registers_mut(),
+            core.caller(),
+            form,
+            width,
+            extended,
+        );
+        let non_secure = self
+            .inherited(core)
+            .max(receiving.config.non_secure_interrupts);
         let initiator = self.block(core, target, hw);
-        let model = RuntimeModel::DirectRequest { origin: sender, form };
-        let activation = Activation { model, initiator, non_secure };
-        Ok(self.run(core, Current { vcpu: target, context, activation }, hw))
+        let model = RuntimeModel::DirectRequest {
+            origin: sender,
+            form,
+        };
+        let activation = Activation {
+            model,
+            initiator,
+            non_secure,
+        };
+        Ok(self.run(
+            core,
+            Current {
+                vcpu: target,
+                context,
+                activation,
+            },
+            hw,
+        ))
     }
 
     /// Takes the receiver's context if it waits for requests.
@@ -163,9 +195,14 @@ impl<H: Hardware> Spmc<H> {
         if call.receiver() != origin {
             return Err(FfaError::Denied);
         }
-        Ok(self.finish(core, hw, VcpuState::Waiting, |requester, extended, context| {
-            deliver_response(requester, context.registers(), form, width, extended);
-        }))
+        Ok(self.finish(
+            core,
+            hw,
+            VcpuState::Waiting,
+            |requester, extended, context| {
+                deliver_response(requester, context.registers(), form, width, extended);
+            },
+        ))
     }
 
     /// Whether the running context may make `call` in its runtime model; the normal world may make
@@ -194,7 +231,9 @@ impl<H: Hardware> Spmc<H> {
             if vcpu == target {
                 return true;
             }
-            let slot = self.partition(vcpu).and_then(|partition| partition.vcpus.get(vcpu.vcpu));
+            let slot = self
+                .partition(vcpu)
+                .and_then(|partition| partition.vcpus.get(vcpu.vcpu));
             initiator = match slot.map(|slot| slot.inspect(blocked_initiator)) {
                 Some(Some(next)) => next,
                 _ => return false,

@@ -53,7 +53,12 @@ enum Handler {
 }
 
 const fn row(function: Function, callers: Callers, since: Version, handler: Handler) -> Row {
-    Row { function, callers, since, handler }
+    Row {
+        function,
+        callers,
+        since,
+        handler,
+    }
 }
 
 /// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
@@ -70,16 +75,51 @@ pub static CALLS: [Row; 17] = {
         row(Function::RxtxMap, Both, V::V1_0, Handler::RxtxMap),
         row(Function::RxtxUnmap, Both, V::V1_0, Handler::RxtxUnmap),
         row(Function::RxRelease, Both, V::V1_0, Handler::RxRelease),
-        row(Function::PartitionInfoGet, Both, V::V1_0, Handler::PartitionInfoGet),
-        row(Function::MsgSendDirectReq, Both, V::V1_0, Handler::Request(DirectForm::One)),
-        row(Function::MsgSendDirectResp, Partitions, V::V1_0, Handler::Response(DirectForm::One)),
-        row(Function::MsgSendDirectReq2, Both, V::V1_2, Handler::Request(DirectForm::Two)),
-        row(Function::MsgSendDirectResp2, Partitions, V::V1_2, Handler::Response(DirectForm::Two)),
+        row(
+            Function::PartitionInfoGet,
+            Both,
+            V::V1_0,
+            Handler::PartitionInfoGet,
+        ),
+        row(
+            Function::MsgSendDirectReq,
+            Both,
+            V::V1_0,
+            Handler::Request(DirectForm::One),
+        ),
+        row(
+            Function::MsgSendDirectResp,
+            Partitions,
+            V::V1_0,
+            Handler::Response(DirectForm::One),
+        ),
+        row(
+            Function::MsgSendDirectReq2,
+            Both,
+            V::V1_2,
+            Handler::Request(DirectForm::Two),
+        ),
+        row(
+            Function::MsgSendDirectResp2,
+            Partitions,
+            V::V1_2,
+            Handler::Response(DirectForm::Two),
+        ),
         row(Function::Run, Both, V::V1_0, Handler::Run),
         row(Function::MsgWait, Partitions, V::V1_0, Handler::MsgWait),
         row(Function::Error, Partitions, V::V1_0, Handler::Error),
-        row(Function::SecondaryEpRegister, Partitions, V::V1_1, Handler::SecondaryEpRegister),
-        row(Function::ConsoleLog, Partitions, V::V1_0, Handler::ConsoleLog),
+        row(
+            Function::SecondaryEpRegister,
+            Partitions,
+            V::V1_1,
+            Handler::SecondaryEpRegister,
+        ),
+        row(
+            Function::ConsoleLog,
+            Partitions,
+            V::V1_0,
+            Handler::ConsoleLog,
+        ),
     ]
 };
 
@@ -136,7 +176,10 @@ impl<H: Hardware> Spmc<H> {
         conduit: Conduit,
         hw: &mut H,
     ) -> Action {
-        if self.running_partition(core).is_some_and(|p| p.health() == Health::Aborted) {
+        if self
+            .running_partition(core)
+            .is_some_and(|p| p.health() == Health::Aborted)
+        {
             // Another core ended the partition while this one ran it.
             return self.abort_running(core, hw, format_args!("its partition was aborted"));
         }
@@ -153,7 +196,8 @@ impl<H: Hardware> Spmc<H> {
             None => Instance::NormalWorld,
         };
         let outcome = match function::decode(core.caller().x::<0>()) {
-            Call::Ffa(function, width) => match find(function, instance, self.caller_version(core)) {
+            Call::Ffa(function, width) => match find(function, instance, self.caller_version(core))
+            {
                 Some(row) => self.serve(core, row.handler, width, hw),
                 None => Err(FfaError::NotSupported),
             },
@@ -200,13 +244,7 @@ impl<H: Hardware> Spmc<H> {
 
     /// A call of a partition that is not FF-A: paravirtual, or an SMC that only its manifest can
     /// allow (D-15, D-16).
-    fn other_call(
-        &self,
-        core: &mut CoreState<H>,
-        id: u32,
-        conduit: Conduit,
-        hw: &mut H,
-    ) -> Action {
+    fn other_call(&self, core: &mut CoreState<H>, id: u32, conduit: Conduit, hw: &mut H) -> Action {
         if let Some(action) = self.paravirtual_call(core, id) {
             return action;
         }
@@ -217,7 +255,10 @@ impl<H: Hardware> Spmc<H> {
                 hw.forward_smc(core.caller());
                 return core.resume();
             }
-            if !partition.warned_smc.swap(true, core::sync::atomic::Ordering::Relaxed) {
+            if !partition
+                .warned_smc
+                .swap(true, core::sync::atomic::Ordering::Relaxed)
+            {
                 log::warn!(
                     "{}: SMC {id:#010x} is not allowed: if it must be, name it in smc_whitelist of \
                      its vm node in the SPMC manifest",

@@ -20,16 +20,27 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, syndrome) = (self.address, self.syndrome);
         match self.kind {
-            FaultKind::Data { ipa, space, direction } => {
+            FaultKind::Data {
+                ipa,
+                space,
+                direction,
+            } => {
                 let verb = match direction {
                     Direction::Read => "read from",
                     Direction::Write => "write to",
                 };
-                write!(f, "{verb} {} IPA {ipa:#x}, which its manifest does not give it", Name(space))?;
+                write!(
+                    f,
+                    "{verb} {} IPA {ipa:#x}, which its manifest does not give it",
+                    Name(space)
+                )?;
             }
             FaultKind::Instruction { ipa, space } => {
                 let space = Name(space);
-                write!(f, "instruction fetch from {space} IPA {ipa:#x}, which its manifest does not let it execute")?;
+                write!(
+                    f,
+                    "instruction fetch from {space} IPA {ipa:#x}, which its manifest does not let it execute"
+                )?;
             }
             FaultKind::External => f.write_str("external abort")?,
             FaultKind::SError => f.write_str("SError")?,

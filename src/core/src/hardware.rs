@@ -132,7 +132,13 @@ pub struct SystemRegister {
 
 impl fmt::Display for SystemRegister {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { op0, op1, crn, crm, op2 } = self;
+        let Self {
+            op0,
+            op1,
+            crn,
+            crm,
+            op2,
+        } = self;
         write!(f, "S{op0}_{op1}_C{crn}_C{crm}_{op2}")
     }
 }

@@ -75,14 +75,18 @@ impl<H: Hardware> Spmc<H> {
         let result = match Paravirt::decode(id)? {
             Paravirt::InterruptEnable => {
                 let intid = call.w::<1>();
-                let known = VIRTUAL_INTIDS.contains(&intid)
-                    || partition.config.interrupts.contains(&intid);
-                if known { paravirt::SUCCESS } else { paravirt::FAILURE }
+                let known =
+                    VIRTUAL_INTIDS.contains(&intid) || partition.config.interrupts.contains(&intid);
+                if known {
+                    paravirt::SUCCESS
+                } else {
+                    paravirt::FAILURE
+                }
             }
             Paravirt::InterruptGet => paravirt::NO_INTERRUPT,
-            Paravirt::InterruptDeactivate
-            | Paravirt::InterruptReconfigure
-            | Paravirt::SendIpi => paravirt::FAILURE,
+            Paravirt::InterruptDeactivate | Paravirt::InterruptReconfigure | Paravirt::SendIpi => {
+                paravirt::FAILURE
+            }
         };
         call.set_x::<0>(result);
         Some(core.resume())

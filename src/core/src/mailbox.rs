@@ -39,9 +39,10 @@ impl Mailbox {
     /// BUSY while it is not mapped or the endpoint owns it (D3).
     pub fn writable(&self) -> Result<usize, FfaError> {
         match self {
-            Self::Mapped { buffers, rx: RxOwner::Producer } => {
-                usize::try_from(buffers.rx.bytes()).map_err(|_| FfaError::Busy)
-            }
+            Self::Mapped {
+                buffers,
+                rx: RxOwner::Producer,
+            } => usize::try_from(buffers.rx.bytes()).map_err(|_| FfaError::Busy),
             _ => Err(FfaError::Busy),
         }
     }
@@ -59,7 +60,10 @@ impl Mailbox {
     /// DENIED if the endpoint does not own it (M21).
     pub fn release(&mut self) -> Result<(), FfaError> {
         match self {
-            Self::Mapped { rx: rx @ RxOwner::Consumer, .. } => {
+            Self::Mapped {
+                rx: rx @ RxOwner::Consumer,
+                ..
+            } => {
                 *rx = RxOwner::Producer;
                 Ok(())
             }

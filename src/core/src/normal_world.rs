@@ -33,7 +33,9 @@ impl NormalWorld {
 
     /// Whether a buffer of the normal world may lie in `range` (M11, M12).
     pub(crate) fn owns(&self, range: &PageRange) -> bool {
-        self.memory.iter().any(|memory| memory.contains_range(range))
+        self.memory
+            .iter()
+            .any(|memory| memory.contains_range(range))
     }
 }
 
@@ -59,7 +61,8 @@ impl<H: Hardware> Spmc<H> {
             self.unowned_interrupt(intid, hw);
         }
         core.normal_world = Registers::ZERO;
-        core.normal_world.set_x::<0>(Function::NormalWorldResume.id(Width::W32));
+        core.normal_world
+            .set_x::<0>(Function::NormalWorldResume.id(Width::W32));
         Action::Smc
     }
 
@@ -79,7 +82,8 @@ impl<H: Hardware> Spmc<H> {
             }
             other => {
                 log::warn!("the SPMD sent a message that is not known: {other:?}");
-                core.normal_world.ffa_error(Extended::Preserve, FfaError::InvalidParameters);
+                core.normal_world
+                    .ffa_error(Extended::Preserve, FfaError::InvalidParameters);
                 return Action::Smc;
             }
         };

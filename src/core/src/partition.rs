@@ -139,7 +139,10 @@ impl<H: Hardware> Partition<H> {
     /// Whether `entry` may be an entry point: inside of its memory and aligned to an instruction.
     pub(crate) fn may_enter_at(&self, entry: u64) -> bool {
         let (base, length) = self.config.image;
-        entry % 4 == 0 && entry.checked_sub(base).is_some_and(|offset| offset < length)
+        entry.is_multiple_of(4)
+            && entry
+                .checked_sub(base)
+                .is_some_and(|offset| offset < length)
     }
 }
 

@@ -32,7 +32,8 @@ impl<H: Hardware> Spmc<H> {
         }
         core.booting = None;
         core.normal_world = Registers::ZERO;
-        core.normal_world.set_x::<0>(Function::MsgWait.id(Width::W32));
+        core.normal_world
+            .set_x::<0>(Function::MsgWait.id(Width::W32));
         self.leave(core, hw)
     }
 
@@ -75,23 +76,36 @@ impl<H: Hardware> Spmc<H> {
         let registers = context.registers_mut();
         // The core's linear index.
         registers.set_x::<4>(u64::try_from(core.index).unwrap_or(0));
-        if let (true, Some((register, address))) = (first, partition.config.boot_information) {
-            if let Some(x) = registers.x.get_mut(usize::from(register)) {
-                *x = address;
-            }
+        if let (true, Some((register, address))) = (first, partition.config.boot_information)
+            && let Some(x) = registers.x.get_mut(usize::from(register))
+        {
+            *x = address;
         }
         let activation = Activation {
             model: RuntimeModel::Init,
             initiator: Initiator::Boot,
             non_secure: NonSecureInterrupts::Queued,
         };
-        Some(Current { vcpu: VcpuRef { partition: index, vcpu }, context, activation })
+        Some(Current {
+            vcpu: VcpuRef {
+                partition: index,
+                vcpu,
+            },
+            context,
+            activation,
+        })
     }
 
     /// The core goes off, and with it the contexts that are pinned to it and have nothing to do.
     pub(crate) fn core_off(&self, core: &CoreState<H>) {
-        for partition in self.partitions.iter().filter(|partition| partition.is_multi_core()) {
-            let Some(slot) = partition.vcpus.get(core.index) else { continue };
+        for partition in self
+            .partitions
+            .iter()
+            .filter(|partition| partition.is_multi_core())
+        {
+            let Some(slot) = partition.vcpus.get(core.index) else {
+                continue;
+            };
             let claimed = slot.claim(core.index, |state| match state {
                 VcpuState::Waiting(_) => Ok(()),
                 _ => Err(()),

@@ -91,10 +91,22 @@ const D: Verdict = Verdict::Denied;
 /// The rules, one row for each runtime model. The code, the tests and the README read this table.
 pub static TABLE: [Row; 4] = [
     //                                        REQ REQ2 RSP RSP2 RUN WAIT YLD ERR ABORT
-    Row { name: "RTM_SP_INIT", verdicts: [A, A, D, D, D, A, D, A, A] },
-    Row { name: "RTM_FFA_RUN", verdicts: [A, A, D, D, A, A, A, D, A] },
-    Row { name: "RTM_FFA_DIR_REQ", verdicts: [A, A, A, A, A, D, A, D, A] },
-    Row { name: "RTM_SEC_INTERRUPT", verdicts: [A, A, D, D, A, A, A, D, A] },
+    Row {
+        name: "RTM_SP_INIT",
+        verdicts: [A, A, D, D, D, A, D, A, A],
+    },
+    Row {
+        name: "RTM_FFA_RUN",
+        verdicts: [A, A, D, D, A, A, A, D, A],
+    },
+    Row {
+        name: "RTM_FFA_DIR_REQ",
+        verdicts: [A, A, A, A, A, D, A, D, A],
+    },
+    Row {
+        name: "RTM_SEC_INTERRUPT",
+        verdicts: [A, A, D, D, A, A, A, D, A],
+    },
 ];
 
 impl RuntimeModel {
@@ -113,8 +125,17 @@ impl RuntimeModel {
     ///
     /// A response must also have the form of its request (G16).
     pub fn permits(self, call: Transition) -> Verdict {
-        let [request, request2, response, response2, run, wait, yields, error, abort] =
-            self.row().verdicts;
+        let [
+            request,
+            request2,
+            response,
+            response2,
+            run,
+            wait,
+            yields,
+            error,
+            abort,
+        ] = self.row().verdicts;
         let verdict = match call {
             Transition::Request => request,
             Transition::Request2 => request2,
@@ -127,10 +148,20 @@ impl RuntimeModel {
             Transition::Abort => abort,
         };
         match (self, call) {
-            (Self::DirectRequest { form: DirectForm::One, .. }, Transition::Response2)
-            | (Self::DirectRequest { form: DirectForm::Two, .. }, Transition::Response) => {
-                Verdict::Denied
-            }
+            (
+                Self::DirectRequest {
+                    form: DirectForm::One,
+                    ..
+                },
+                Transition::Response2,
+            )
+            | (
+                Self::DirectRequest {
+                    form: DirectForm::Two,
+                    ..
+                },
+                Transition::Response,
+            ) => Verdict::Denied,
             _ => verdict,
         }
     }
@@ -143,13 +174,19 @@ mod tests {
     const ORIGIN: EndpointId = EndpointId(0);
 
     fn allowed(model: RuntimeModel) -> Vec<Transition> {
-        TRANSITIONS.into_iter().filter(|call| model.permits(*call) == Verdict::Allowed).collect()
+        TRANSITIONS
+            .into_iter()
+            .filter(|call| model.permits(*call) == Verdict::Allowed)
+            .collect()
     }
 
     #[test]
     fn a71_init_may_wait_request_fail_and_abort() {
         use Transition::*;
-        assert_eq!(allowed(RuntimeModel::Init), [Request, Request2, Wait, Error, Abort]);
+        assert_eq!(
+            allowed(RuntimeModel::Init),
+            [Request, Request2, Wait, Error, Abort]
+        );
     }
 
     #[test]
@@ -164,10 +201,22 @@ mod tests {
     #[test]
     fn a73_a_request_is_answered_in_its_own_form_and_not_by_waiting() {
         use Transition::*;
-        let one = RuntimeModel::DirectRequest { origin: ORIGIN, form: DirectForm::One };
-        assert_eq!(allowed(one), [Request, Request2, Response, Run, Yield, Abort]);
-        let two = RuntimeModel::DirectRequest { origin: ORIGIN, form: DirectForm::Two };
-        assert_eq!(allowed(two), [Request, Request2, Response2, Run, Yield, Abort]);
+        let one = RuntimeModel::DirectRequest {
+            origin: ORIGIN,
+            form: DirectForm::One,
+        };
+        assert_eq!(
+            allowed(one),
+            [Request, Request2, Response, Run, Yield, Abort]
+        );
+        let two = RuntimeModel::DirectRequest {
+            origin: ORIGIN,
+            form: DirectForm::Two,
+        };
+        assert_eq!(
+            allowed(two),
+            [Request, Request2, Response2, Run, Yield, Abort]
+        );
     }
 
     #[test]

@@ -15,18 +15,14 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::Health;
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
-use crate::vcpu::{Activation, Context, Initiator, VcpuRef, VcpuState};
+use crate::vcpu::{Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_MSG_WAIT from a partition: it is done and waits for the next request.
     ///
     /// Reserved registers must be zero (G31). RX goes back to Bulkhead unless bit 0 of w2 keeps it
     ///
-    pub(crate) fn msg_wait(
-        &self,
-        core: &mut CoreState<H>,
-        hw: &mut H,
-    ) -> Result<Action, FfaError> {
+    pub(crate) fn msg_wait(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
         const RETAIN_RX: u32 = 1;
         let version = self.caller_version(core);
         let call = core.caller();
@@ -49,17 +45,18 @@ impl<H: Hardware> Spmc<H> {
             // Not owning RX is no error here.
             let _ = partition.mailbox.lock().release();
         }
-        if current.activation.model == RuntimeModel::Init {
-            if partition.health() == Health::Starting {
-                partition.set_live();
-                log::info!("{}: initialised", partition.config.name);
-            }
+        if current.activation.model == RuntimeModel::Init && partition.health() == Health::Starting
+        {
+            partition.set_live();
+            log::info!("{}: initialised", partition.config.name);
         }
         let ids = running_ids(partition.config.id, current.vcpu);
-        Ok(self.finish(core, hw, VcpuState::Waiting, |runner, extended, _| {
-            let id = Function::MsgWait.id(Width::W32);
-            runner.reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
-        }))
+        Ok(
+            self.finish(core, hw, VcpuState::Waiting, |runner, extended, _| {
+                let id = Function::MsgWait.id(Width::W32);
+                runner.reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
+            }),
+        )
     }
 
     /// FFA_RUN: the normal world gives cycles to an execution context.
@@ -72,12 +69,15 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::Denied);
         }
         let (index, partition) = self.find(target).ok_or(FfaError::InvalidParameters)?;
-        let slot = partition.vcpus.get(vcpu).ok_or(FfaError::InvalidParameters)?;
+        let slot = partition
+            .vcpus
+            .get(vcpu)
+            .ok_or(FfaError::InvalidParameters)?;
         if partition.vcpu_for_core(core.index) != vcpu {
             return Err(FfaError::InvalidParameters);
         }
         if partition.health() == Health::Aborted {
-            return Err(FfaError::Aborted);
+            return self.run_aborted(core, slot, hw);
         }
         let by_partition = core.current.is_some();
         let core_index = core.index;
@@ -92,22 +92,37 @@ impl<H: Hardware> Spmc<H> {
             VcpuState::Preempted { core, .. } if *core != core_index => Err(FfaError::Denied),
             VcpuState::Preempted { .. } | VcpuState::Waiting(_) => Ok(()),
         })?;
-        let vcpu = VcpuRef { partition: index, vcpu };
+        let vcpu = VcpuRef {
+            partition: index,
+            vcpu,
+        };
         let current = match claimed {
             VcpuState::Waiting(context) => {
                 let extended = Extended::for_call(partition.version(), Width::W32);
                 let id = Function::Run.id(Width::W32);
-                context.registers_mut().reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
+                context
+                    .registers_mut()
+                    .reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
                 let activation = Activation {
                     model: RuntimeModel::Run,
                     initiator: Initiator::NormalWorld,
                     non_secure: partition.config.non_secure_interrupts,
                 };
-                Current { vcpu, context, activation }
+                Current {
+                    vcpu,
+                    context,
+                    activation,
+                }
             }
-            VcpuState::Preempted { context, activation, .. } => {
-                Current { vcpu, context, activation }
-            }
+            VcpuState::Preempted {
+                context,
+                activation,
+                ..
+            } => Current {
+                vcpu,
+                context,
+                activation,
+            },
             // Excluded by the claim above.
             other => {
                 slot.rest(other);
@@ -115,6 +130,36 @@ impl<H: Hardware> Spmc<H> {
             }
         };
         Ok(self.run(core, current, hw))
+    }
+
+    /// FFA_RUN of a partition that was aborted. If the context was preempted on this core before
+    /// another core ended the partition, whoever still waits for it is told now (C7).
+    fn run_aborted(
+        &self,
+        core: &mut CoreState<H>,
+        slot: &Vcpu<H>,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        let (index, by_partition) = (core.index, core.current.is_some());
+        let claimed = slot.claim(index, |state| match state {
+            VcpuState::Preempted { core, .. } if *core == index && !by_partition => Ok(()),
+            _ => Err(FfaError::Aborted),
+        })?;
+        match claimed {
+            VcpuState::Preempted {
+                context,
+                activation,
+                ..
+            } => {
+                slot.rest(VcpuState::Aborted(context));
+                Ok(self.hand_back(core, activation.initiator, FfaError::Aborted, hw))
+            }
+            // Excluded by the claim above.
+            other => {
+                slot.rest(other);
+                Err(FfaError::Aborted)
+            }
+        }
     }
 
     /// FFA_ERROR from a partition: its initialisation failed (R15).
@@ -125,7 +170,11 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         self.may_transition(core, Transition::Error)?;
         let code = core.caller().w::<2>().cast_signed();
-        Ok(self.abort_running(core, hw, format_args!("its initialisation failed: FFA_ERROR {code}")))
+        Ok(self.abort_running(
+            core,
+            hw,
+            format_args!("its initialisation failed: FFA_ERROR {code}"),
+        ))
     }
 
     /// Ends the run of the current context: it rests in the state that `rest` makes, and its
@@ -137,7 +186,12 @@ impl<H: Hardware> Spmc<H> {
         rest: impl FnOnce(Context<H>) -> VcpuState<H>,
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
-        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+        let Some(Current {
+            vcpu,
+            context,
+            activation,
+        }) = core.current.take()
+        else {
             return self.leave(core, hw);
         };
         hw.park(context);
@@ -152,10 +206,9 @@ impl<H: Hardware> Spmc<H> {
             Initiator::Vcpu(requester) => match self.unblock(core, requester) {
                 Ok(current) => {
                     let registers = current.context.registers_mut();
-                    let version = self.partition(requester).map_or(
-                        Version::OURS,
-                        |partition| partition.version(),
-                    );
+                    let version = self
+                        .partition(requester)
+                        .map_or(Version::OURS, |partition| partition.version());
                     let extended = extended_rule(version, registers);
                     write(registers, extended, context);
                     self.rest(vcpu, rest(context));
@@ -180,18 +233,23 @@ impl<H: Hardware> Spmc<H> {
         hw: &mut H,
         why: core::fmt::Arguments<'_>,
     ) -> Action {
-        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+        let Some(Current {
+            vcpu,
+            context,
+            activation,
+        }) = core.current.take()
+        else {
             return self.leave(core, hw);
         };
         hw.park(context);
-        if let Some(partition) = self.partition(vcpu) {
-            if partition.set_aborted() {
-                let name = partition.config.name;
-                let id = partition.config.id;
-                let pc = context.pc();
-                log::error!("{name} ({id}) vCPU {} aborted at {pc:#x}: {why}", vcpu.vcpu);
-                partition.release_mailbox(vcpu.partition, hw);
-            }
+        if let Some(partition) = self.partition(vcpu)
+            && partition.set_aborted()
+        {
+            let name = partition.config.name;
+            let id = partition.config.id;
+            let pc = context.pc();
+            log::error!("{name} ({id}) vCPU {} aborted at {pc:#x}: {why}", vcpu.vcpu);
+            partition.release_mailbox(vcpu.partition, hw);
         }
         self.rest(vcpu, VcpuState::Aborted(context));
         self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
@@ -234,18 +292,29 @@ impl<H: Hardware> Spmc<H> {
     /// Its own initiator, if its partition was aborted while it was blocked.
     fn unblock(&self, core: &CoreState<H>, requester: VcpuRef) -> Result<Current<H>, Initiator> {
         let partition = self.partition(requester).ok_or(Initiator::NormalWorld)?;
-        let slot = partition.vcpus.get(requester.vcpu).ok_or(Initiator::NormalWorld)?;
+        let slot = partition
+            .vcpus
+            .get(requester.vcpu)
+            .ok_or(Initiator::NormalWorld)?;
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Blocked { .. } => Ok(()),
             _ => Err(Initiator::NormalWorld),
         })?;
         match claimed {
-            VcpuState::Blocked { context, activation, .. } => {
+            VcpuState::Blocked {
+                context,
+                activation,
+                ..
+            } => {
                 if partition.health() == Health::Aborted {
                     slot.rest(VcpuState::Aborted(context));
                     return Err(activation.initiator);
                 }
-                Ok(Current { vcpu: requester, context, activation })
+                Ok(Current {
+                    vcpu: requester,
+                    context,
+                    activation,
+                })
             }
             // Excluded by the claim above.
             other => {
@@ -257,17 +326,32 @@ impl<H: Hardware> Spmc<H> {
 
     /// The running context loses the core to the normal world, which resumes it by FFA_RUN (C-04).
     pub(crate) fn preempt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
-        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+        let Some(Current {
+            vcpu,
+            context,
+            activation,
+        }) = core.current.take()
+        else {
             return self.leave(core, hw);
         };
         hw.park(context);
-        let id = self.partition(vcpu).map_or(self.id, |partition| partition.config.id);
-        let extended =
-            extended_rule(self.normal_world.version.get(), &core.normal_world);
+        let id = self
+            .partition(vcpu)
+            .map_or(self.id, |partition| partition.config.id);
+        let extended = extended_rule(self.normal_world.version.get(), &core.normal_world);
         let interrupt = Function::Interrupt.id(Width::W32);
-        core.normal_world
-            .reply(extended, [interrupt, running_ids(id, vcpu), 0, 0, 0, 0, 0, 0]);
-        self.rest(vcpu, VcpuState::Preempted { context, activation, core: core.index });
+        core.normal_world.reply(
+            extended,
+            [interrupt, running_ids(id, vcpu), 0, 0, 0, 0, 0, 0],
+        );
+        self.rest(
+            vcpu,
+            VcpuState::Preempted {
+                context,
+                activation,
+                core: core.index,
+            },
+        );
         self.leave(core, hw)
     }
 }

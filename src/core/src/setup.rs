@@ -2,8 +2,8 @@
 //! Setup and discovery: versions, features, ids, buffers and partition information.
 
 use bulkhead_abi::features::{self, BufferGranule, Query};
-use bulkhead_abi::partition_info::{self, PartitionInfo, Wanted};
 use bulkhead_abi::id::World;
+use bulkhead_abi::partition_info::{self, PartitionInfo, Wanted};
 use bulkhead_abi::{EndpointId, FfaError, Function, Uuid, Version, Width};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::Space;
@@ -62,13 +62,20 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::NotSupported);
         };
         let answers = dispatch::find(function, instance, version).is_some()
-            || matches!(function, Function::Success | Function::Error | Function::Interrupt);
+            || matches!(
+                function,
+                Function::Success | Function::Error | Function::Interrupt
+            );
         if !answers || (input != 0 && version >= Version::V1_1) {
             return Err(FfaError::NotSupported);
         }
         let properties = match function {
             Function::RxtxMap => {
-                let maximum = if version >= Version::V1_2 { MAX_PAGES } else { 0 };
+                let maximum = if version >= Version::V1_2 {
+                    MAX_PAGES
+                } else {
+                    0
+                };
                 features::rxtx_map_properties(BufferGranule::Size4K, maximum)
             }
             _ => 0,
@@ -114,19 +121,31 @@ impl<H: Hardware> Spmc<H> {
         let buffers = match slot.checked_sub(1) {
             None => {
                 let owned = self.normal_world.owns(&tx) && self.normal_world.owns(&rx);
-                owned.then_some(MailboxBuffers { rx, tx, space: Space::NonSecure })
+                owned.then_some(MailboxBuffers {
+                    rx,
+                    tx,
+                    space: Space::NonSecure,
+                })
             }
             Some(partition) => partition_buffers(hw, partition, tx, rx, count),
         };
         let buffers = buffers.ok_or(FfaError::InvalidParameters)?;
-        hw.map_mailbox(slot, &buffers).map_err(|_| FfaError::NoMemory)?;
-        *mailbox = Mailbox::Mapped { buffers, rx: RxOwner::Producer };
+        hw.map_mailbox(slot, &buffers)
+            .map_err(|_| FfaError::NoMemory)?;
+        *mailbox = Mailbox::Mapped {
+            buffers,
+            rx: RxOwner::Producer,
+        };
         drop(mailbox);
         Ok(self.succeed(core, [0; 6]))
     }
 
     /// FFA_RXTX_UNMAP of the caller's own buffers.
-    pub(crate) fn rxtx_unmap(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
+    pub(crate) fn rxtx_unmap(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
         self.names_caller(core)?;
         let (slot, mailbox) = self.mailbox(core);
         let mut mailbox = mailbox.lock();
@@ -187,7 +206,11 @@ impl<H: Hardware> Spmc<H> {
                 contexts: u16::try_from(partition.vcpus.len()).unwrap_or(u16::MAX),
                 properties: partition.config.properties,
                 // With a filter the caller knows it (D6).
-                uuid: if uuid == Uuid::NIL { service } else { Uuid::NIL },
+                uuid: if uuid == Uuid::NIL {
+                    service
+                } else {
+                    Uuid::NIL
+                },
                 image_uuid: Uuid::NIL,
                 version: partition.version(),
             };
@@ -195,14 +218,19 @@ impl<H: Hardware> Spmc<H> {
             let length = partition_info::encode(version, world, &info, &mut bytes)
                 .ok_or(FfaError::NoMemory)?;
             let bytes = bytes.get(..length).ok_or(FfaError::NoMemory)?;
-            hw.write_rx(slot, offset, bytes).map_err(|_| FfaError::Aborted)?;
+            hw.write_rx(slot, offset, bytes)
+                .map_err(|_| FfaError::Aborted)?;
             offset = offset.saturating_add(length);
         }
         // Nothing of an earlier answer stays behind (D8).
         hw.clear_rx(slot, offset).map_err(|_| FfaError::Aborted)?;
         mailbox.give();
         drop(mailbox);
-        let size = if version >= Version::V1_1 { u64::try_from(size).unwrap_or(0) } else { 0 };
+        let size = if version >= Version::V1_1 {
+            u64::try_from(size).unwrap_or(0)
+        } else {
+            0
+        };
         Ok(self.succeed(core, [found_register, size, 0, 0, 0, 0]))
     }
 
@@ -213,7 +241,11 @@ impl<H: Hardware> Spmc<H> {
         uuid: Uuid,
         version: Version,
     ) -> impl Iterator<Item = (&'static Partition<H>, Uuid)> {
-        let per_partition = if version == Version::V1_0 { 1 } else { usize::MAX };
+        let per_partition = if version == Version::V1_0 {
+            1
+        } else {
+            usize::MAX
+        };
         self.partitions
             .iter()
             .filter(|partition| partition.health() != Health::Aborted)
@@ -234,7 +266,10 @@ impl<H: Hardware> Spmc<H> {
         core: &mut CoreState<H>,
     ) -> Result<Action, FfaError> {
         let partition = self.running_partition(core).ok_or(FfaError::Denied)?;
-        let model = core.current.as_ref().map(|current| current.activation.model);
+        let model = core
+            .current
+            .as_ref()
+            .map(|current| current.activation.model);
         if !partition.is_multi_core() {
             return Err(FfaError::NotSupported);
         }
@@ -265,13 +300,19 @@ impl<H: Hardware> Spmc<H> {
         let named = core.caller().sender();
         let low = core.caller().receiver();
         let matches = named == own || (core.current.is_some() && named == EndpointId(0));
-        if matches && low == EndpointId(0) { Ok(()) } else { Err(FfaError::InvalidParameters) }
+        if matches && low == EndpointId(0) {
+            Ok(())
+        } else {
+            Err(FfaError::InvalidParameters)
+        }
     }
 }
 
 /// A buffer as a caller names it.
 fn buffer(address: u64, pages: u32) -> Result<PageRange, FfaError> {
-    let bytes = u64::from(pages).checked_mul(PAGE_SIZE).ok_or(FfaError::InvalidParameters)?;
+    let bytes = u64::from(pages)
+        .checked_mul(PAGE_SIZE)
+        .ok_or(FfaError::InvalidParameters)?;
     PageRange::new(Pa(address), bytes).ok_or(FfaError::InvalidParameters)
 }
 
@@ -287,5 +328,9 @@ fn partition_buffers<H: Hardware>(
         let pa = hw.translate(partition, Space::Secure, range.base().0, pages)?;
         PageRange::new(pa, range.bytes())
     };
-    Some(MailboxBuffers { rx: place(rx)?, tx: place(tx)?, space: Space::Secure })
+    Some(MailboxBuffers {
+        rx: place(rx)?,
+        tx: place(tx)?,
+        space: Space::Secure,
+    })
 }

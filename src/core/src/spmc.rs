@@ -87,7 +87,11 @@ impl<H: Hardware> CoreState<H> {
 
     /// Back to whoever made the call.
     pub(crate) fn resume(&self) -> Action {
-        if self.current.is_some() { Action::Enter } else { Action::Smc }
+        if self.current.is_some() {
+            Action::Enter
+        } else {
+            Action::Smc
+        }
     }
 }
 
@@ -123,7 +127,10 @@ impl<H: Hardware> Spmc<H> {
 
     /// The partition with `id` and its index.
     pub(crate) fn find(&self, id: EndpointId) -> Option<(usize, &'static Partition<H>)> {
-        self.partitions.iter().enumerate().find(|(_, partition)| partition.config.id == id)
+        self.partitions
+            .iter()
+            .enumerate()
+            .find(|(_, partition)| partition.config.id == id)
     }
 
     /// The partition of an execution context.
@@ -142,7 +149,8 @@ impl<H: Hardware> Spmc<H> {
     /// The id of the caller on `core`: the running partition or the normal world's primary
     /// endpoint.
     pub(crate) fn caller_id(&self, core: &CoreState<H>) -> EndpointId {
-        self.running_partition(core).map_or(EndpointId::NORMAL_WORLD, |partition| partition.config.id)
+        self.running_partition(core)
+            .map_or(EndpointId::NORMAL_WORLD, |partition| partition.config.id)
     }
 
     /// The version of the caller on `core`.
@@ -176,7 +184,10 @@ impl<H: Hardware> Spmc<H> {
 
     /// Puts `current`, which leaves the core, to rest in `state`.
     pub(crate) fn rest(&self, vcpu: VcpuRef, state: VcpuState<H>) {
-        if let Some(slot) = self.partition(vcpu).and_then(|partition| partition.vcpus.get(vcpu.vcpu)) {
+        if let Some(slot) = self
+            .partition(vcpu)
+            .and_then(|partition| partition.vcpus.get(vcpu.vcpu))
+        {
             slot.rest(state);
         }
     }
@@ -197,11 +208,23 @@ impl<H: Hardware> Spmc<H> {
     /// Puts the running context to rest as blocked on `on`, and says who `on`'s initiator is: it,
     /// or the normal world when no partition runs.
     pub(crate) fn block(&self, core: &mut CoreState<H>, on: VcpuRef, hw: &mut H) -> Initiator {
-        let Some(Current { vcpu, context, activation }) = core.current.take() else {
+        let Some(Current {
+            vcpu,
+            context,
+            activation,
+        }) = core.current.take()
+        else {
             return Initiator::NormalWorld;
         };
         hw.park(context);
-        self.rest(vcpu, VcpuState::Blocked { context, activation, on });
+        self.rest(
+            vcpu,
+            VcpuState::Blocked {
+                context,
+                activation,
+                on,
+            },
+        );
         Initiator::Vcpu(vcpu)
     }
 
@@ -209,7 +232,9 @@ impl<H: Hardware> Spmc<H> {
     pub(crate) fn inherited(&self, core: &CoreState<H>) -> NonSecureInterrupts {
         core.current
             .as_ref()
-            .map_or(NonSecureInterrupts::Signaled, |current| current.activation.non_secure)
+            .map_or(NonSecureInterrupts::Signaled, |current| {
+                current.activation.non_secure
+            })
     }
 
     fn treat_non_secure_interrupts(
@@ -239,12 +264,19 @@ impl<H: Hardware> Spmc<H> {
 pub(crate) fn extended_rule(version: Version, call: &Registers) -> Extended {
     /// SMCCC: bit 30 of a function id tells 64-bit calls.
     const CALL_64: u32 = 1 << 30;
-    let width = if call.w::<0>() & CALL_64 == 0 { Width::W32 } else { Width::W64 };
+    let width = if call.w::<0>() & CALL_64 == 0 {
+        Width::W32
+    } else {
+        Width::W64
+    };
     Extended::for_call(version, width)
 }
 
 /// The counter value in `milliseconds` from now.
 pub(crate) fn deadline<H: Hardware>(hw: &H, milliseconds: u32) -> u64 {
-    let ticks = hw.ticks_per_second().saturating_mul(u64::from(milliseconds)) / 1000;
+    let ticks = hw
+        .ticks_per_second()
+        .saturating_mul(u64::from(milliseconds))
+        / 1000;
     hw.now().saturating_add(ticks)
 }

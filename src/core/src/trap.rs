@@ -16,7 +16,13 @@ struct IdRegister {
 
 /// An AArch64 ID register: op0 = 3, op1 = 0, CRn = 0.
 const fn id(crm: u8, op2: u8) -> SystemRegister {
-    SystemRegister { op0: 3, op1: 0, crn: 0, crm, op2 }
+    SystemRegister {
+        op0: 3,
+        op1: 0,
+        crn: 0,
+        crm,
+        op2,
+    }
 }
 
 /// A mask of 4-bit fields by their lowest bits.
@@ -39,15 +45,30 @@ const fn fields<const N: usize>(shifts: [u32; N]) -> u64 {
 static ID_REGISTERS: [IdRegister; 9] = [
     // ID_AA64PFR0_EL1: EL0 (0), EL1 (4), EL3 (12), FP (16), AdvSIMD (20), GIC (24) hidden, CSV2
     // (56), CSV3 (60), DIT (48).
-    IdRegister { register: id(4, 0), keep: fields([0, 4, 12, 16, 20, 48, 56, 60]) },
+    IdRegister {
+        register: id(4, 0),
+        keep: fields([0, 4, 12, 16, 20, 48, 56, 60]),
+    },
     // ID_AA64PFR1_EL1: BT (0), SSBS (4), MTE (8).
-    IdRegister { register: id(4, 1), keep: fields([0, 4, 8]) },
+    IdRegister {
+        register: id(4, 1),
+        keep: fields([0, 4, 8]),
+    },
     // ID_AA64DFR0_EL1: DebugVer (0) must not be zero; PMUVer (8) 0 is "not there".
-    IdRegister { register: id(5, 0), keep: fields([0]) },
+    IdRegister {
+        register: id(5, 0),
+        keep: fields([0]),
+    },
     // ID_AA64ISAR0_EL1: all but TME (24).
-    IdRegister { register: id(6, 0), keep: !fields([24]) },
+    IdRegister {
+        register: id(6, 0),
+        keep: !fields([24]),
+    },
     // ID_AA64ISAR1_EL1: all but LS64 (60), XS (56).
-    IdRegister { register: id(6, 1), keep: !fields([56, 60]) },
+    IdRegister {
+        register: id(6, 1),
+        keep: !fields([56, 60]),
+    },
     // ID_AA64ISAR2_EL1: WFxT (0), RPRES (4), GPA3 (8), APA3 (12), BC (20), PAC_frac (24), CLRBHB
     // (28).
     IdRegister {
@@ -55,7 +76,10 @@ static ID_REGISTERS: [IdRegister; 9] = [
         keep: fields([0, 4, 8, 12, 20, 24, 28]),
     },
     // ID_AA64MMFR0_EL1: all but ECV (60), FGT (56).
-    IdRegister { register: id(7, 0), keep: !fields([56, 60]) },
+    IdRegister {
+        register: id(7, 0),
+        keep: !fields([56, 60]),
+    },
     // ID_AA64MMFR1_EL1: HAFDBS (0), VMIDBits (4), HPDS (12), PAN (20), SpecSEI (24), XNX (28),
     // ETS (36), AFP (44), CMOW (56).
     IdRegister {
@@ -73,10 +97,7 @@ static ID_REGISTERS: [IdRegister; 9] = [
 /// Whether a register is one of the ID registers that HCR_EL2.TID3 traps: op0 = 3, op1 = 0,
 /// CRn = 0, CRm = 1 to 7.
 fn is_id_register(register: SystemRegister) -> bool {
-    register.op0 == 3
-        && register.op1 == 0
-        && register.crn == 0
-        && (1..=7).contains(&register.crm)
+    register.op0 == 3 && register.op1 == 0 && register.crn == 0 && (1..=7).contains(&register.crm)
 }
 
 /// What a partition reads of an ID register whose value is `raw`.
@@ -140,6 +161,12 @@ mod tests {
         assert!(is_id_register(id(7, 7)));
         assert!(!is_id_register(id(0, 0)));
         assert!(!is_id_register(id(8, 0)));
-        assert!(!is_id_register(SystemRegister { op0: 3, op1: 3, crn: 0, crm: 4, op2: 0 }));
+        assert!(!is_id_register(SystemRegister {
+            op0: 3,
+            op1: 3,
+            crn: 0,
+            crm: 4,
+            op2: 0
+        }));
     }
 }

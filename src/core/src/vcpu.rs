@@ -122,7 +122,9 @@ pub struct Vcpu<H: Hardware + 'static> {
 impl<H: Hardware> Vcpu<H> {
     /// A context that has not started.
     pub fn new(context: Context<H>) -> Self {
-        Self { state: Mutex::new(VcpuState::Off(context)) }
+        Self {
+            state: Mutex::new(VcpuState::Off(context)),
+        }
     }
 
     /// The name of its state at this moment.

@@ -9,6 +9,7 @@
 
 mod machine;
 mod program;
+pub mod tables;
 mod world;
 
 pub use machine::{Context, Machine, PAGE, Pending};
@@ -53,12 +54,17 @@ pub fn response(width: Width, from: EndpointId, to: EndpointId, payload: [u64; 5
 
 /// FFA_RUN.
 pub fn run(partition: EndpointId, vcpu: u16) -> Registers {
-    ffa(Function::Run, [EndpointId::pair(partition, EndpointId(vcpu)), 0, 0, 0])
+    ffa(
+        Function::Run,
+        [EndpointId::pair(partition, EndpointId(vcpu)), 0, 0, 0],
+    )
 }
 
 /// The error code of a reply, if it is FFA_ERROR with nothing else in x0 to x7.
 pub fn error(reply: &Registers) -> Option<u64> {
-    let [x0, x1, code, x3, x4, x5, x6, x7] = reply.x[..8] else { return None };
+    let [x0, x1, code, x3, x4, x5, x6, x7] = reply.x[..8] else {
+        return None;
+    };
     let clean = [x1, x3, x4, x5, x6, x7] == [0; 6];
     (x0 == Function::Error.id(Width::W32) && clean).then_some(code)
 }
@@ -66,7 +72,12 @@ pub fn error(reply: &Registers) -> Option<u64> {
 /// Fails unless `reply` is FFA_ERROR with `expected` and nothing else.
 #[track_caller]
 pub fn assert_error(reply: &Registers, expected: FfaError) {
-    assert_eq!(error(reply), Some(expected.to_register()), "{:#x?}", &reply.x[..8]);
+    assert_eq!(
+        error(reply),
+        Some(expected.to_register()),
+        "{:#x?}",
+        &reply.x[..8]
+    );
 }
 
 /// Fails unless `reply` is `function`.

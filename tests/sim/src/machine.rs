@@ -150,7 +150,10 @@ impl Hardware for Machine {
             self.deadline = None;
             return Acknowledged::Deadline;
         }
-        let secure = self.pending.iter().position(|pending| matches!(pending, Pending::Secure(_)));
+        let secure = self
+            .pending
+            .iter()
+            .position(|pending| matches!(pending, Pending::Secure(_)));
         match secure.and_then(|position| self.pending.remove(position)) {
             Some(Pending::Secure(intid)) => Acknowledged::Secure(intid),
             _ => Acknowledged::Spurious,
@@ -158,8 +161,13 @@ impl Hardware for Machine {
     }
 
     fn hand_group0_to_el3(&mut self) -> bool {
-        let found = self.pending.iter().position(|pending| *pending == Pending::Group0);
-        let handled = found.and_then(|position| self.pending.remove(position)).is_some();
+        let found = self
+            .pending
+            .iter()
+            .position(|pending| *pending == Pending::Group0);
+        let handled = found
+            .and_then(|position| self.pending.remove(position))
+            .is_some();
         self.group0_handled += u32::from(handled);
         handled
     }
@@ -179,13 +187,19 @@ impl Hardware for Machine {
         let mut shared = self.shared.lock().unwrap();
         shared.table_pages = shared.table_pages.checked_sub(1).ok_or(OutOfMemory)?;
         let stale = vec![0xa5; usize::try_from(buffers.rx.bytes()).unwrap()];
-        assert!(shared.rx.insert(slot, stale).is_none(), "slot {slot} is mapped twice");
+        assert!(
+            shared.rx.insert(slot, stale).is_none(),
+            "slot {slot} is mapped twice"
+        );
         Ok(())
     }
 
     fn unmap_mailbox(&mut self, slot: usize) {
         let mut shared = self.shared.lock().unwrap();
-        assert!(shared.rx.remove(&slot).is_some(), "slot {slot} is not mapped");
+        assert!(
+            shared.rx.remove(&slot).is_some(),
+            "slot {slot} is not mapped"
+        );
         shared.table_pages += 1;
     }
 
@@ -195,7 +209,10 @@ impl Hardware for Machine {
             return Err(CopyFault);
         }
         let buffer = shared.rx.get_mut(&slot).ok_or(CopyFault)?;
-        buffer.get_mut(offset..offset + bytes.len()).ok_or(CopyFault)?.copy_from_slice(bytes);
+        buffer
+            .get_mut(offset..offset + bytes.len())
+            .ok_or(CopyFault)?
+            .copy_from_slice(bytes);
         Ok(())
     }
 

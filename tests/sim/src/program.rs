@@ -76,7 +76,11 @@ impl Sp {
     }
 
     fn exit_with(&mut self, exit: Exit) -> Registers {
-        let resumed = self.exit.send(exit).ok().and_then(|()| self.enter.recv().ok());
+        let resumed = self
+            .exit
+            .send(exit)
+            .ok()
+            .and_then(|()| self.enter.recv().ok());
         match resumed {
             Some(registers) => registers,
             None => panic::resume_unwind(Box::new(Shutdown)),
@@ -98,7 +102,13 @@ impl Runner {
         let thread = thread::spawn(move || {
             let Ok(entry) = entered.recv() else { return };
             let failed = exits.clone();
-            let mut sp = Sp { id, vcpu, entry, exit: exits, enter: entered };
+            let mut sp = Sp {
+                id,
+                vcpu,
+                entry,
+                exit: exits,
+                enter: entered,
+            };
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
                 program(&mut sp);
                 loop {
@@ -113,12 +123,19 @@ impl Runner {
                 }
             }
         });
-        Self { enter: Some(enter), exit, thread: Some(thread) }
+        Self {
+            enter: Some(enter),
+            exit,
+            thread: Some(thread),
+        }
     }
 
     /// Runs the program until it exits.
     pub(crate) fn enter(&self, registers: Registers) -> Exit {
-        let sent = self.enter.as_ref().is_some_and(|enter| enter.send(registers).is_ok());
+        let sent = self
+            .enter
+            .as_ref()
+            .is_some_and(|enter| enter.send(registers).is_ok());
         assert!(sent, "the program's thread is gone");
         self.exit.recv().unwrap_or(Exit::Panicked)
     }

@@ -53,7 +53,11 @@ impl Spec {
             smc_permissive: false,
             interrupts: &[],
         };
-        Self { config, multi_core: false, program: Arc::new(program) }
+        Self {
+            config,
+            multi_core: false,
+            program: Arc::new(program),
+        }
     }
 
     /// Gives it an execution context for each core.
@@ -102,7 +106,13 @@ impl SimBuilder {
             memory: self
                 .specs
                 .iter()
-                .map(|spec| (spec.config.image.0, spec.config.image.0, spec.config.image.1))
+                .map(|spec| {
+                    (
+                        spec.config.image.0,
+                        spec.config.image.0,
+                        spec.config.image.1,
+                    )
+                })
                 .collect(),
             ..Shared::default()
         }));
@@ -111,8 +121,9 @@ impl SimBuilder {
             .iter()
             .map(|spec| {
                 let count = if spec.multi_core { self.cores } else { 1 };
-                let vcpus: Vec<Vcpu<Machine>> =
-                    (0..count).map(|_| Vcpu::new(Box::leak(Box::new(Context::new())))).collect();
+                let vcpus: Vec<Vcpu<Machine>> = (0..count)
+                    .map(|_| Vcpu::new(Box::leak(Box::new(Context::new()))))
+                    .collect();
                 Partition::new(spec.config.clone(), vcpus.leak())
             })
             .collect();
@@ -134,7 +145,11 @@ impl SimBuilder {
                 machine: Machine::new(shared.clone()),
             })
             .collect();
-        let mut sim = Sim { spmc, shared, cores };
+        let mut sim = Sim {
+            spmc,
+            shared,
+            cores,
+        };
         sim.core(0).switch_on();
         sim
     }
@@ -150,7 +165,11 @@ pub struct Sim {
 impl Sim {
     /// An empty system with one core.
     pub fn builder() -> SimBuilder {
-        SimBuilder { specs: Vec::new(), cores: 1, table_pages: 64 }
+        SimBuilder {
+            specs: Vec::new(),
+            cores: 1,
+            table_pages: 64,
+        }
     }
 
     /// A core.
@@ -227,7 +246,11 @@ impl Core {
     /// Switches the core on; its partitions initialise.
     pub fn switch_on(&mut self) {
         let reply = self.drive(Event::CoreOn);
-        assert_eq!(reply.x[0], Function::MsgWait.id(Width::W32), "the boot ends in FFA_MSG_WAIT");
+        assert_eq!(
+            reply.x[0],
+            Function::MsgWait.id(Width::W32),
+            "the boot ends in FFA_MSG_WAIT"
+        );
     }
 
     /// Makes a call from the normal world and returns the registers that come back.
@@ -250,8 +273,14 @@ impl Core {
         loop {
             match self.spmc.handle(&mut self.state, event, &mut self.machine) {
                 Action::Smc => {
-                    assert!(!self.machine.masked, "IR5: the priority mask is left changed");
-                    assert!(self.state.running().is_none(), "a partition is left running");
+                    assert!(
+                        !self.machine.masked,
+                        "IR5: the priority mask is left changed"
+                    );
+                    assert!(
+                        self.state.running().is_none(),
+                        "a partition is left running"
+                    );
                     return self.state.normal_world.clone();
                 }
                 Action::Enter => event = self.enter(),
@@ -273,7 +302,10 @@ impl Core {
             context.runner = Some(Runner::start(id, vcpu.vcpu, program));
         }
         context.loaded = true;
-        let runner = context.runner.as_ref().expect("a context that runs has a thread");
+        let runner = context
+            .runner
+            .as_ref()
+            .expect("a context that runs has a thread");
         match runner.enter(context.registers.clone()) {
             Exit::Event(registers, event) => {
                 context.registers = registers;
@@ -289,7 +321,9 @@ impl Core {
 
     /// Time passes until an interrupt comes.
     fn spin(&mut self) -> Event {
-        self.machine.pending.extend(self.machine.in_spin.pop_front());
+        self.machine
+            .pending
+            .extend(self.machine.in_spin.pop_front());
         loop {
             if let Some(event) = self.interrupt() {
                 return event;
@@ -301,7 +335,10 @@ impl Core {
 
     /// The interrupt that the core takes at this moment.
     fn interrupt(&self) -> Option<Event> {
-        let due = self.machine.deadline.is_some_and(|deadline| deadline <= self.machine.now);
+        let due = self
+            .machine
+            .deadline
+            .is_some_and(|deadline| deadline <= self.machine.now);
         let is = |wanted: fn(&Pending) -> bool| self.machine.pending.iter().any(wanted);
         if due || is(|pending| matches!(pending, Pending::Secure(_))) {
             Some(Event::SecureInterrupt)
@@ -317,7 +354,9 @@ impl Core {
     /// The normal world takes its interrupts.
     pub fn take_non_secure_interrupts(&mut self) -> usize {
         let before = self.machine.pending.len();
-        self.machine.pending.retain(|pending| *pending != Pending::NonSecure);
+        self.machine
+            .pending
+            .retain(|pending| *pending != Pending::NonSecure);
         before - self.machine.pending.len()
     }
 }

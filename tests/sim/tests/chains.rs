@@ -21,7 +21,10 @@ fn relay(to: EndpointId) -> impl Fn(&mut Sp) + Send + Sync {
         let mut message = sp.wait();
         loop {
             let reply = sp.call(&request(Width::W64, sp.id, to, [message.x[3], 0, 0, 0, 0]));
-            message = sp.respond(&message, [reply.x[0], reply.x[2], reply.x[3], reply.x[4], 0]);
+            message = sp.respond(
+                &message,
+                [reply.x[0], reply.x[2], reply.x[3], reply.x[4], 0],
+            );
         }
     }
 }
@@ -44,9 +47,19 @@ fn slow(sp: &mut Sp) {
 
 /// A write that no manifest allows.
 fn crash(sp: &mut Sp) -> Registers {
-    let kind =
-        FaultKind::Data { ipa: 0xdead_0000, space: Space::Secure, direction: Direction::Write };
-    sp.trap(&call([0; 8]), Event::Fault(Fault { kind, syndrome: 0, address: 0xdead_0000 }))
+    let kind = FaultKind::Data {
+        ipa: 0xdead_0000,
+        space: Space::Secure,
+        direction: Direction::Write,
+    };
+    sp.trap(
+        &call([0; 8]),
+        Event::Fault(Fault {
+            kind,
+            syndrome: 0,
+            address: 0xdead_0000,
+        }),
+    )
 }
 
 fn crash_on_request(sp: &mut Sp) {
@@ -72,7 +85,10 @@ fn c1_a_request_back_to_its_requester_is_denied() {
     // Alpha got beta's answer, which says that beta's request to alpha was denied.
     assert_eq!(reply.x[5], ERROR);
     assert_eq!(reply.x[6], FfaError::Denied.to_register());
-    assert_eq!((sim.state(0, 0), sim.state(1, 0)), (StateName::Waiting, StateName::Waiting));
+    assert_eq!(
+        (sim.state(0, 0), sim.state(1, 0)),
+        (StateName::Waiting, StateName::Waiting)
+    );
 }
 
 #[test]
@@ -92,7 +108,10 @@ fn c2_a_request_that_closes_a_longer_circle_is_denied() {
         }))
         .boot();
     assert_function(&sim.core(0).call(&to_a()), Function::MsgSendDirectResp);
-    assert_eq!(*denied.lock().unwrap(), [Some(FfaError::Denied.to_register()); 2]);
+    assert_eq!(
+        *denied.lock().unwrap(),
+        [Some(FfaError::Denied.to_register()); 2]
+    );
     for partition in 0..3 {
         assert_eq!(sim.state(partition, 0), StateName::Waiting);
     }
@@ -128,7 +147,10 @@ fn c4_a_blocked_member_of_a_preempted_chain_is_not_run() {
     // w1 names whom to run: the preempted one, not the one that was called (E-17).
     assert_eq!(reply.x[1], EndpointId::pair(B, EndpointId(0)));
     assert_eq!(reply.x[2..8], [0; 6]);
-    assert_eq!((sim.state(0, 0), sim.state(1, 0)), (StateName::Blocked, StateName::Preempted));
+    assert_eq!(
+        (sim.state(0, 0), sim.state(1, 0)),
+        (StateName::Blocked, StateName::Preempted)
+    );
     assert_error(&sim.core(0).call(&run(A, 0)), FfaError::Denied);
     sim.core(0).take_non_secure_interrupts();
     let reply = sim.core(0).call(&run(B, 0));
@@ -154,6 +176,47 @@ fn c5_a_preempted_chain_is_resumed_on_its_own_core_only() {
 }
 
 #[test]
+fn c7_a_chain_whose_tail_was_ended_on_another_core_unwinds() {
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(Spec::new("alpha", A, relay(B)))
+        .partition(
+            Spec::new("beta", B, |sp| {
+                if sp.vcpu == 0 {
+                    let mut register = call([0; 8]);
+                    register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
+                    register.x[1] = 0x1020_4100;
+                    assert_function(&sp.call(&register), Function::Success);
+                    slow(sp);
+                } else {
+                    crash_on_request(sp);
+                }
+            })
+            .multi_core(),
+        )
+        .boot();
+    sim.core(1).switch_on();
+    sim.core(0).raise_in_spin(Pending::NonSecure);
+    assert_function(&sim.core(0).call(&to_a()), Function::Interrupt);
+    sim.core(0).take_non_secure_interrupts();
+    let to_b = request(Width::W32, NWD, B, [0; 5]);
+    assert_error(&sim.core(1).call(&to_b), FfaError::Aborted);
+    assert_error(&sim.core(1).call(&run(B, 1)), FfaError::Aborted);
+    // Resuming the preempted tail lets its requester go on with an error.
+    let reply = sim.core(0).call(&run(B, 0));
+    assert_function(&reply, Function::MsgSendDirectResp);
+    assert_eq!(
+        (reply.x[3], reply.x[4]),
+        (ERROR, FfaError::Aborted.to_register())
+    );
+    assert_eq!(
+        (sim.state(0, 0), sim.state(1, 0)),
+        (StateName::Waiting, StateName::Aborted)
+    );
+    assert_error(&sim.core(0).call(&run(B, 0)), FfaError::Aborted);
+}
+
+#[test]
 fn c8_when_the_tail_aborts_its_requester_is_told_once() {
     let mut sim = Sim::builder()
         .partition(Spec::new("alpha", A, relay(B)))
@@ -161,20 +224,34 @@ fn c8_when_the_tail_aborts_its_requester_is_told_once() {
         .boot();
     let reply = sim.core(0).call(&to_a());
     assert_function(&reply, Function::MsgSendDirectResp);
-    assert_eq!((reply.x[3], reply.x[4]), (ERROR, FfaError::Aborted.to_register()));
+    assert_eq!(
+        (reply.x[3], reply.x[4]),
+        (ERROR, FfaError::Aborted.to_register())
+    );
     assert_eq!(sim.spmc().partitions()[1].health(), Health::Aborted);
-    assert_eq!((sim.state(0, 0), sim.state(1, 0)), (StateName::Waiting, StateName::Aborted));
+    assert_eq!(
+        (sim.state(0, 0), sim.state(1, 0)),
+        (StateName::Waiting, StateName::Aborted)
+    );
     // Alpha goes on, and beta stays gone.
     let reply = sim.core(0).call(&to_a());
-    assert_eq!((reply.x[3], reply.x[4]), (ERROR, FfaError::Aborted.to_register()));
+    assert_eq!(
+        (reply.x[3], reply.x[4]),
+        (ERROR, FfaError::Aborted.to_register())
+    );
 }
 
 #[test]
 fn r1_an_unknown_partition_or_context_is_refused() {
     let mut sim = Sim::builder().partition(Spec::new("alpha", A, echo)).boot();
-    for (partition, vcpu) in
-        [(B, 0), (EndpointId(0x8000), 0), (EndpointId(0xffff), 0), (NWD, 0), (A, 1), (A, 0xffff)]
-    {
+    for (partition, vcpu) in [
+        (B, 0),
+        (EndpointId(0x8000), 0),
+        (EndpointId(0xffff), 0),
+        (NWD, 0),
+        (A, 1),
+        (A, 0xffff),
+    ] {
         let reply = sim.core(0).call(&run(partition, vcpu));
         assert_error(&reply, FfaError::InvalidParameters);
     }
@@ -184,17 +261,23 @@ fn r1_an_unknown_partition_or_context_is_refused() {
 fn r2_a_pinned_context_runs_on_its_own_core_only() {
     let mut sim = Sim::builder()
         .cores(2)
-        .partition(Spec::new("alpha", A, |sp| {
-            if sp.vcpu == 0 {
-                let mut register = call([0; 8]);
-                register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
-                register.x[1] = 0x1010_4100;
-                assert_function(&sp.call(&register), Function::Success);
-            }
-        }).multi_core())
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                if sp.vcpu == 0 {
+                    let mut register = call([0; 8]);
+                    register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
+                    register.x[1] = 0x1010_4100;
+                    assert_function(&sp.call(&register), Function::Success);
+                }
+            })
+            .multi_core(),
+        )
         .boot();
     sim.core(1).switch_on();
-    assert_eq!((sim.state(0, 0), sim.state(0, 1)), (StateName::Waiting, StateName::Waiting));
+    assert_eq!(
+        (sim.state(0, 0), sim.state(0, 1)),
+        (StateName::Waiting, StateName::Waiting)
+    );
     for core in 0..2u16 {
         let own = sim.core(usize::from(core)).call(&run(A, core));
         assert_function(&own, Function::MsgWait);
@@ -235,7 +318,9 @@ fn r3_a_context_that_runs_elsewhere_is_busy() {
 
 #[test]
 fn r4_an_aborted_partition_says_so() {
-    let mut sim = Sim::builder().partition(Spec::new("alpha", A, crash_on_request)).boot();
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, crash_on_request))
+        .boot();
     assert_error(&sim.core(0).call(&to_a()), FfaError::Aborted);
     assert_error(&sim.core(0).call(&run(A, 0)), FfaError::Aborted);
     assert_error(&sim.core(0).call(&to_a()), FfaError::Aborted);
@@ -243,12 +328,13 @@ fn r4_an_aborted_partition_says_so() {
 
 #[test]
 fn r5_a_waiting_context_runs_once_and_waits_again() {
-    let mut sim = Sim::builder().partition(Spec::new("alpha", A, |sp| {
-        let entry = sp.wait();
-        assert_function(&entry, Function::Run);
-        assert_eq!(entry.x[1], EndpointId::pair(A, EndpointId(0)));
-    }))
-    .boot();
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, |sp| {
+            let entry = sp.wait();
+            assert_function(&entry, Function::Run);
+            assert_eq!(entry.x[1], EndpointId::pair(A, EndpointId(0)));
+        }))
+        .boot();
     let reply = sim.core(0).call(&run(A, 0));
     assert_function(&reply, Function::MsgWait);
     assert_eq!(reply.x[1], EndpointId::pair(A, EndpointId(0)));
@@ -277,7 +363,10 @@ fn r6_r7_a_partition_runs_neither_the_normal_world_nor_who_waits() {
 fn r15_ffa_error_ends_an_initialisation_and_is_denied_later() {
     let mut sim = Sim::builder()
         .partition(Spec::new("alpha", A, |sp| {
-            sp.call(&ffa(Function::Error, [0, FfaError::NotReady.to_register(), 0, 0]));
+            sp.call(&ffa(
+                Function::Error,
+                [0, FfaError::NotReady.to_register(), 0, 0],
+            ));
             panic!("FFA_ERROR in the initialisation returned");
         }))
         .partition(Spec::new("beta", B, |sp| {
@@ -299,7 +388,9 @@ fn k1_a_fault_ends_one_partition_and_its_requester_gets_aborted() {
         .partition(Spec::new("beta", B, echo))
         .boot();
     assert_error(&sim.core(0).call(&to_a()), FfaError::Aborted);
-    let reply = sim.core(0).call(&request(Width::W64, NWD, B, [41, 0, 0, 0, 0]));
+    let reply = sim
+        .core(0)
+        .call(&request(Width::W64, NWD, B, [41, 0, 0, 0, 0]));
     assert_eq!(reply.x[3], 42);
 }
 
@@ -310,7 +401,14 @@ fn k3_a_call_that_is_not_allowed_harms_nobody() {
             Spec::new("alpha", A, |sp| {
                 let message = sp.wait();
                 // PSCI_VERSION, CPU_OFF, SYSTEM_OFF, a SiP call, an unknown hypervisor call.
-                for id in [0x8400_0000u64, 0x8400_0002, 0x8400_0008, 0x8200_0001, 0xc600_0000, 7] {
+                for id in [
+                    0x8400_0000u64,
+                    0x8400_0002,
+                    0x8400_0008,
+                    0x8200_0001,
+                    0xc600_0000,
+                    7,
+                ] {
                     let asked = call([id, 1, 2, 3, 4, 5, 6, 7]);
                     for reply in [sp.call(&asked), sp.hvc(&asked)] {
                         assert_eq!(reply.x[0], u64::MAX, "{id:#x}");
@@ -381,7 +479,9 @@ fn k11_a_partition_that_fails_at_boot_does_not_keep_the_others_from_booting() {
             }
             let mut sim = builder.boot();
             for (index, id) in [A, B, C].into_iter().enumerate() {
-                let reply = sim.core(0).call(&request(Width::W64, NWD, id, [1, 0, 0, 0, 0]));
+                let reply = sim
+                    .core(0)
+                    .call(&request(Width::W64, NWD, id, [1, 0, 0, 0, 0]));
                 if index == bad {
                     assert_error(&reply, FfaError::Aborted);
                 } else {

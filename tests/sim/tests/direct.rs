@@ -70,9 +70,17 @@ fn a20_a_partition_reaches_another_and_gets_its_answer() {
     let id = Function::MsgSendDirectReq.id(Width::W64);
     let (x0, _) = through_beta(&mut sim, [id, EndpointId::pair(B, A), 0, 0x55, 0]);
     assert_eq!(x0, Function::MsgSendDirectResp.id(Width::W64));
-    let reply = sim.core(0).call(&request(Width::W64, NWD, B, [id, EndpointId::pair(B, A), 0, 0x55, 0]));
+    let reply = sim.core(0).call(&request(
+        Width::W64,
+        NWD,
+        B,
+        [id, EndpointId::pair(B, A), 0, 0x55, 0],
+    ));
     assert_eq!(reply.x[5], !0x55);
-    assert_eq!((sim.state(0, 0), sim.state(1, 0)), (StateName::Waiting, StateName::Waiting));
+    assert_eq!(
+        (sim.state(0, 0), sim.state(1, 0)),
+        (StateName::Waiting, StateName::Waiting)
+    );
 }
 
 #[test]
@@ -119,7 +127,9 @@ fn g1_a_request_with_a_foreign_sender_is_refused() {
 fn g2_an_unknown_receiver_is_refused() {
     let mut sim = echo_and_proxy();
     for receiver in [0x8003, 0x8000, 0xfffe, 0xffff, 0x0001, 0x7fff].map(EndpointId) {
-        let reply = sim.core(0).call(&request(Width::W32, NWD, receiver, [0; 5]));
+        let reply = sim
+            .core(0)
+            .call(&request(Width::W32, NWD, receiver, [0; 5]));
         assert_error(&reply, FfaError::InvalidParameters);
     }
 }
@@ -166,7 +176,10 @@ fn g6_a_receiver_that_does_not_take_requests_denies_them() {
                 .with(|config| config.properties = Properties::DIRECT_REQ_RECEIVE),
         )
         .boot();
-    assert_error(&sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])), FfaError::Denied);
+    assert_error(
+        &sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])),
+        FfaError::Denied,
+    );
     let id = Function::MsgSendDirectReq.id(Width::W32);
     let outcome = through_beta(&mut sim, [id, EndpointId::pair(B, A), 0, 0, 0]);
     assert_eq!(outcome, refused(FfaError::Denied));
@@ -202,19 +215,24 @@ fn g9_only_the_framework_sends_framework_messages() {
 
 #[test]
 fn g10_a_busy_receiver_is_busy_before_the_runtime_model_is_looked_at() {
-    let mut sim = Sim::builder().cores(2).partition(Spec::new("alpha", A, |sp| {
-        let request = sp.wait();
-        sp.spin(&request);
-        sp.respond(&request, [1; 5]);
-    }))
-    .boot();
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(Spec::new("alpha", A, |sp| {
+            let request = sp.wait();
+            sp.spin(&request);
+            sp.respond(&request, [1; 5]);
+        }))
+        .boot();
     sim.core(1).switch_on();
     sim.core(0).raise_in_spin(Pending::NonSecure);
     let reply = sim.core(0).call(&request(Width::W32, NWD, A, [0; 5]));
     assert_function(&reply, Function::Interrupt);
     // Preempted on core 0: busy for core 0 and core 1.
     for core in 0..2 {
-        assert_error(&sim.core(core).call(&request(Width::W32, NWD, A, [0; 5])), FfaError::Busy);
+        assert_error(
+            &sim.core(core).call(&request(Width::W32, NWD, A, [0; 5])),
+            FfaError::Busy,
+        );
     }
     sim.core(0).take_non_secure_interrupts();
     let reply = sim.core(0).call(&run(A, 0));
@@ -229,7 +247,10 @@ fn g11_an_aborted_receiver_says_so() {
         }))
         .partition(Spec::new("beta", B, proxy))
         .boot();
-    assert_error(&sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])), FfaError::Aborted);
+    assert_error(
+        &sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])),
+        FfaError::Aborted,
+    );
     let id = Function::MsgSendDirectReq.id(Width::W32);
     let outcome = through_beta(&mut sim, [id, EndpointId::pair(B, A), 0, 0, 0]);
     assert_eq!(outcome, refused(FfaError::Aborted));
@@ -246,7 +267,10 @@ fn g12_a_receiver_that_is_not_initialised_is_busy() {
         }))
         .partition(Spec::new("beta", B, echo))
         .boot();
-    assert_function(&sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])), Function::MsgSendDirectResp);
+    assert_function(
+        &sim.core(0).call(&request(Width::W32, NWD, A, [0; 5])),
+        Function::MsgSendDirectResp,
+    );
 }
 
 #[test]
@@ -263,7 +287,10 @@ fn g14_a_response_without_a_request_is_denied() {
         }))
         .boot();
     assert_function(&sim.core(0).call(&run(A, 0)), Function::MsgWait);
-    assert_error(&sim.core(0).call(&response(Width::W32, NWD, A, [0; 5])), FfaError::NotSupported);
+    assert_error(
+        &sim.core(0).call(&response(Width::W32, NWD, A, [0; 5])),
+        FfaError::NotSupported,
+    );
 }
 
 #[test]
@@ -291,7 +318,16 @@ fn g16_a_response_has_the_form_of_its_request() {
     let mut sim = Sim::builder()
         .partition(Spec::new("alpha", A, |sp| {
             let ids = EndpointId::pair(A, NWD);
-            let two = call([Function::MsgSendDirectResp2.id(Width::W64), ids, 0, 0, 0, 0, 0, 0]);
+            let two = call([
+                Function::MsgSendDirectResp2.id(Width::W64),
+                ids,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ]);
             let one = response(Width::W64, A, NWD, [0; 5]);
             let request = sp.wait();
             assert_function(&request, Function::MsgSendDirectReq);
@@ -303,7 +339,10 @@ fn g16_a_response_has_the_form_of_its_request() {
         }))
         .boot();
     sim.negotiate(Version::V1_2);
-    assert_function(&sim.core(0).call(&request(Width::W64, NWD, A, [0; 5])), Function::MsgSendDirectResp);
+    assert_function(
+        &sim.core(0).call(&request(Width::W64, NWD, A, [0; 5])),
+        Function::MsgSendDirectResp,
+    );
     let id = Function::MsgSendDirectReq2.id(Width::W64);
     let two = call([id, EndpointId::pair(NWD, A), 0, 0, 0, 0, 0, 0]);
     assert_function(&sim.core(0).call(&two), Function::MsgSendDirectResp2);
@@ -336,19 +375,31 @@ fn g19_a_32_bit_request_shows_the_receiver_only_its_lower_halves() {
 
 #[test]
 fn l1_extended_registers_follow_the_version_of_the_caller() {
-    for (version, cleared) in [(Version::V1_0, false), (Version::V1_1, false), (Version::V1_2, true), (Version::V1_3, true)] {
+    for (version, cleared) in [
+        (Version::V1_0, false),
+        (Version::V1_1, false),
+        (Version::V1_2, true),
+        (Version::V1_3, true),
+    ] {
         let mut sim = echo_and_proxy();
         sim.negotiate(version);
         let unknown = call([0xc400_00ef, 0, 0, 0, 0, 0, 0, 0]);
         let wide = request(Width::W64, NWD, A, [1; 5]);
         let narrow = request(Width::W32, NWD, A, [1; 5]);
         let id_get = ffa(Function::IdGet, [0; 4]);
-        for (message, cleared) in
-            [(&unknown, cleared), (&wide, cleared), (&narrow, false), (&id_get, false)]
-        {
+        for (message, cleared) in [
+            (&unknown, cleared),
+            (&wide, cleared),
+            (&narrow, false),
+            (&id_get, false),
+        ] {
             let reply = sim.core(0).call(message);
             for index in 8..31u64 {
-                let expected = if cleared && index < 18 { 0 } else { canary(index) };
+                let expected = if cleared && index < 18 {
+                    0
+                } else {
+                    canary(index)
+                };
                 assert_eq!(reply.x[index as usize], expected, "{version} x{index}");
             }
         }

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The README's tables, made of the tables that the code runs by.
+
+use std::fmt::Write;
+
+use bulkhead_abi::Version;
+use bulkhead_abi::registers::{CallClass, Extended, RETURN_RULES};
+use bulkhead_core::dispatch::{CALLS, Callers};
+use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
+
+/// The FF-A calls that Bulkhead serves.
+pub fn calls() -> String {
+    let mut text = String::from(
+        "| call | 32-bit | 64-bit | from the normal world | from partitions | callers from |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for call in &CALLS {
+        let row = call.function.row();
+        let id = |there: bool, base: u32| match there {
+            true => format!("`{:#010x}`", base | u32::from(row.number)),
+            false => "–".into(),
+        };
+        let mark = |served: bool| if served { "yes" } else { "–" };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            row.name,
+            id(row.w32, 0x8400_0000),
+            id(row.w64, 0xc400_0000),
+            mark(call.callers != Callers::Partitions),
+            mark(call.callers != Callers::NormalWorld),
+            call.since,
+        )
+        .expect("a string takes everything");
+    }
+    text
+}
+
+/// Which call each runtime model allows.
+pub fn runtime_models() -> String {
+    let names: Vec<&str> = TRANSITIONS.iter().map(|call| transition(*call)).collect();
+    let mut text = format!(
+        "| runtime model | {} |\n|---|{}\n",
+        names.join(" | "),
+        "---|".repeat(9)
+    );
+    for row in &TABLE {
+        let verdicts: Vec<&str> = row
+            .verdicts
+            .iter()
+            .map(|verdict| {
+                if *verdict == Verdict::Allowed {
+                    "yes"
+                } else {
+                    "DENIED"
+                }
+            })
+            .collect();
+        writeln!(text, "| {} | {} |", row.name, verdicts.join(" | "))
+            .expect("a string takes everything");
+    }
+    text
+}
+
+/// What a caller finds in its registers.
+pub fn return_rules() -> String {
+    let mut text = String::from(
+        "| call | width of the call | caller's version | results in | x8–x17 without a result |\n\
+         |---|---|---|---|---|\n",
+    );
+    for rule in &RETURN_RULES {
+        let class = match rule.class {
+            CallClass::Ffa => "FF-A",
+            CallClass::FfaExtended => "FF-A with extended results",
+            CallClass::Other => "any other SMCCC call",
+        };
+        let versions = match (rule.from, rule.to) {
+            (Version::V1_0, to) if to >= Version::OURS => "any".to_string(),
+            (from, to) if to >= Version::OURS => format!("{from} and later"),
+            (from, to) => format!("{from} to {to}"),
+        };
+        let extended = match rule.extended {
+            Extended::Preserve => "preserved",
+            Extended::Clear => "zero",
+        };
+        writeln!(
+            text,
+            "| {class} | {:?} | {versions} | x0–x{} | {extended} |",
+            rule.width, rule.last_result
+        )
+        .expect("a string takes everything");
+    }
+    text.replace("x0–x0", "x0")
+        .replace("W32", "32")
+        .replace("W64", "64")
+}
+
+fn transition(call: Transition) -> &'static str {
+    match call {
+        Transition::Request => "DIRECT_REQ",
+        Transition::Request2 => "DIRECT_REQ2",
+        Transition::Response => "DIRECT_RESP",
+        Transition::Response2 => "DIRECT_RESP2",
+        Transition::Run => "RUN",
+        Transition::Wait => "MSG_WAIT",
+        Transition::Yield => "YIELD",
+        Transition::Error => "ERROR",
+        Transition::Abort => "ABORT",
+    }
+}
