@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Physical interrupts at S-EL2, and the paravirtual interrupt calls.
 
-use bulkhead_abi::paravirt::{self, Paravirt};
+use bulkhead_abi::paravirt::{self, Paravirt, Reconfigure};
 
 use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware};
@@ -68,27 +68,25 @@ impl<H: Hardware> Spmc<H> {
 
     /// A paravirtual interrupt call of the running partition; the result goes to x0.
     ///
-    /// Nothing pends virtual interrupts yet, so "get" has none to report.
+    /// A partition may enable the virtual interrupts of FF-A's own events and those of its devices.
+    /// Nothing makes any of them pending yet, so "get" has none to report.
     pub(crate) fn paravirtual_call(&self, core: &mut CoreState<H>, id: u32) -> Option<Action> {
         let partition = self.running_partition(core)?;
         let call = core.caller();
-        let result = match Paravirt::decode(id)? {
-            Paravirt::InterruptEnable => {
-                let intid = call.w::<1>();
-                let known =
-                    VIRTUAL_INTIDS.contains(&intid) || partition.config.interrupts.contains(&intid);
-                if known {
-                    paravirt::SUCCESS
-                } else {
-                    paravirt::FAILURE
-                }
+        let intid = call.w::<1>();
+        let of_device = partition.config.interrupts.contains(&intid);
+        let accepted = match Paravirt::decode(id)? {
+            Paravirt::InterruptGet => {
+                call.set_x::<0>(paravirt::NO_INTERRUPT);
+                return Some(core.resume());
             }
-            Paravirt::InterruptGet => paravirt::NO_INTERRUPT,
-            Paravirt::InterruptDeactivate | Paravirt::InterruptReconfigure | Paravirt::SendIpi => {
-                paravirt::FAILURE
+            Paravirt::InterruptEnable => of_device || VIRTUAL_INTIDS.contains(&intid),
+            Paravirt::InterruptReconfigure => {
+                of_device && Reconfigure::from_register(call.x::<2>()) == Some(Reconfigure::Enable)
             }
+            Paravirt::InterruptDeactivate | Paravirt::SendIpi => false,
         };
-        call.set_x::<0>(result);
+        call.set_x::<0>(if accepted { paravirt::SUCCESS } else { paravirt::FAILURE });
         Some(core.resume())
     }
 }
