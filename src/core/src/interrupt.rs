@@ -86,7 +86,11 @@ impl<H: Hardware> Spmc<H> {
             }
             Paravirt::InterruptDeactivate | Paravirt::SendIpi => false,
         };
-        call.set_x::<0>(if accepted { paravirt::SUCCESS } else { paravirt::FAILURE });
+        call.set_x::<0>(if accepted {
+            paravirt::SUCCESS
+        } else {
+            paravirt::FAILURE
+        });
         Some(core.resume())
     }
 }

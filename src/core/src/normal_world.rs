@@ -4,7 +4,7 @@
 use bulkhead_abi::framework::{self, Flags, Message};
 use bulkhead_abi::psci::Status;
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width, function};
+use bulkhead_abi::{EndpointId, FfaError, Function, Version, Width, function};
 use bulkhead_mm::addr::PageRange;
 
 use crate::event::Action;
@@ -60,9 +60,9 @@ impl<H: Hardware> Spmc<H> {
         while let Acknowledged::Secure(intid) = hw.acknowledge() {
             self.unowned_interrupt(intid, hw);
         }
-        core.normal_world = Registers::ZERO;
+        let resume = Function::NormalWorldResume.id(Width::W32);
         core.normal_world
-            .set_x::<0>(Function::NormalWorldResume.id(Width::W32));
+            .reply(Extended::Clear, [resume, 0, 0, 0, 0, 0, 0, 0]);
         Action::Smc
     }
 
@@ -87,8 +87,7 @@ impl<H: Hardware> Spmc<H> {
                 return Action::Smc;
             }
         };
-        core.normal_world = Registers::ZERO;
-        core.normal_world.reply(Extended::Preserve, answer);
+        core.normal_world.reply(Extended::Clear, answer);
         Action::Smc
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Cores that come and go, and the bring-up of partitions on each.
 
-use bulkhead_abi::{Function, Registers, Width};
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{Function, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
@@ -31,9 +32,9 @@ impl<H: Hardware> Spmc<H> {
             }
         }
         core.booting = None;
-        core.normal_world = Registers::ZERO;
+        let wait = Function::MsgWait.id(Width::W32);
         core.normal_world
-            .set_x::<0>(Function::MsgWait.id(Width::W32));
+            .reply(Extended::Clear, [wait, 0, 0, 0, 0, 0, 0, 0]);
         self.leave(core, hw)
     }
 
