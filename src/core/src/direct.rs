@@ -154,9 +154,14 @@ impl<H: Hardware> Spmc<H> {
         let slot = receiving.vcpus.get(target.vcpu).ok_or(FfaError::Busy)?;
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Waiting(_) => self.may_transition(core, form.request_transition()),
-            VcpuState::Blocked { .. } if self.is_ancestor(core, target) => Err(FfaError::Denied),
             VcpuState::Aborted(_) => Err(FfaError::Aborted),
             _ => Err(FfaError::Busy),
+        });
+        // Whether it is busy with this very chain is looked up without its lock: no two locks of
+        // execution contexts are held at once (C6).
+        let claimed = claimed.map_err(|error| match error {
+            FfaError::Busy if self.is_ancestor(core, target) => FfaError::Denied,
+            other => other,
         })?;
         match claimed {
             VcpuState::Waiting(context) => Ok(context),

@@ -81,6 +81,11 @@ fn echo(sp: &mut Sp) {
     loop {
         request = match request.x[0] & 0xff {
             0x6f => sp.respond(&request, [request.x[3] ^ 0xff, 0, 0, 0, 0]),
+            0x8d => {
+                let ids = EndpointId::pair(sp.id, request.sender());
+                let id = Function::MsgSendDirectResp2.id(Width::W64);
+                sp.call(&call([id, ids, 0, 0, 0, 0, 0, 0]))
+            }
             _ => sp.wait(),
         };
     }
@@ -109,6 +114,11 @@ fn system(seed: u64) -> Sim {
                 let reply = sp.call(&bulkhead_sim::request(Width::W32, RELAY, VICTIM, [7; 5]));
                 request = match request.x[0] & 0xff {
                     0x6f => sp.respond(&request, [reply.x[3], 0, 0, 0, 0]),
+                    0x8d => {
+                        let ids = EndpointId::pair(sp.id, request.sender());
+                        let id = Function::MsgSendDirectResp2.id(Width::W64);
+                        sp.call(&call([id, ids, 0, 0, 0, 0, 0, 0]))
+                    }
                     _ => sp.wait(),
                 };
             }
@@ -130,7 +140,7 @@ fn k14_random_calls_of_the_normal_world_harm_nobody() {
     for seed in 1..=4 {
         let mut sim = system(seed);
         let mut random = Random(seed * 0x9e37_79b9);
-        for round in 0..1500 {
+        for round in 0..4000 {
             let message = random.call();
             let reply = sim.core(0).call(&message);
             // x18 to x30 are nobody's to change.
@@ -148,7 +158,7 @@ fn k14_random_calls_of_a_partition_harm_nobody_else() {
     for seed in 1..=4 {
         let mut sim = system(seed);
         let mut random = Random(seed ^ 0xdead_beef);
-        for _ in 0..300 {
+        for _ in 0..1500 {
             let call = match random.below(3) {
                 0 => run(HOSTILE, 0),
                 1 => request(Width::W64, NWD, HOSTILE, [1; 5]),
