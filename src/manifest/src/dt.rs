@@ -3,7 +3,7 @@
 //!
 //! The `fdt` crate reads nodes and properties, but it panics on what is not a well-formed tree (it
 //! slices, asserts and expects). So it is reached only through [`Tree`], which exists only after
-//! [`validate`](validate::validate) has seen every byte that `fdt` will read. What `fdt` relies on:
+//! the validator has seen every byte that `fdt` will read. What `fdt` relies on:
 //! - the blocks lie within the bytes, and every token, name, value and string within its block;
 //! - names are UTF-8 with a NUL, the root has none, nodes nest no deeper than its table of parents;
 //! - properties stand before children, and no FDT_NOP is in between (it would end an iteration);
@@ -237,15 +237,11 @@ impl<'t, 'a> Node<'t, 'a> {
     ///
     /// # Errors
     /// `MalformedInteger`.
-    pub fn integer_up_to(
-        self,
-        field: Field,
-        max: u64,
-    ) -> Result<Option<u64>, ManifestError<'a>> {
+    pub fn integer_up_to(self, field: Field, max: u64) -> Result<Option<u64>, ManifestError<'a>> {
         match self.integer(field)? {
-            Some(value) if value > max => Err(self
-                .field_error(field, Rule::MalformedInteger)
-                .value(value)),
+            Some(value) if value > max => {
+                Err(self.field_error(field, Rule::MalformedInteger).value(value))
+            }
             value => Ok(value),
         }
     }
@@ -318,7 +314,10 @@ impl<'t, 'a> Node<'t, 'a> {
             .ok_or_else(|| self.missing(field))?;
         let list = RegList::new(value, cells)
             .ok_or_else(|| self.field_error(field, Rule::MalformedInteger))?;
-        match list.pairs().find(|&(base, size)| Range::new(base, size).is_none()) {
+        match list
+            .pairs()
+            .find(|&(base, size)| Range::new(base, size).is_none())
+        {
             Some((base, _)) => Err(self.field_error(field, Rule::Overflow).value(base)),
             None => Ok(list),
         }

@@ -32,7 +32,10 @@ pub struct NodePath<'a> {
 
 impl NodePath<'_> {
     /// The root node.
-    pub const ROOT: Self = Self { parent: "", name: "" };
+    pub const ROOT: Self = Self {
+        parent: "",
+        name: "",
+    };
 }
 
 impl fmt::Display for NodePath<'_> {
@@ -115,10 +118,6 @@ pub enum Rule {
     DmaPolicy,
     /// Messaging bits contradict the version or each other (P18).
     MessagingContradiction,
-    /// Abort action and lifecycle contradict each other (P19).
-    LifecyclePolicy,
-    /// The space before the manifest cannot hold the boot information (P20).
-    BootInfoTooSmall,
     /// vmN nodes do not count from 1 without a gap.
     NotContiguous,
 }
@@ -161,8 +160,6 @@ impl Rule {
             Self::UnknownValue => "is not a defined value",
             Self::DmaPolicy => "does not describe DMA consistently",
             Self::MessagingContradiction => "contradicts the partition's version",
-            Self::LifecyclePolicy => "contradicts the partition's lifecycle",
-            Self::BootInfoTooSmall => "leaves too little space for the boot information",
             Self::NotContiguous => "is not the next vmN node",
         }
     }
@@ -195,7 +192,15 @@ impl<'a> ManifestError<'a> {
         rule: Rule,
         fix: &'static str,
     ) -> Self {
-        Self { document, node, property: None, value: None, other: None, rule, fix }
+        Self {
+            document,
+            node,
+            property: None,
+            value: None,
+            other: None,
+            rule,
+            fix,
+        }
     }
 
     /// Adds the property that it is about.
@@ -232,8 +237,10 @@ impl fmt::Display for ManifestError<'_> {
         if let (None, Some(offset)) = (self.property, self.value) {
             write!(f, " (at {offset:#x})")?;
         }
-        if let Some(other) = self.other {
-            write!(f, " ({other})")?;
+        match (self.other, self.rule) {
+            (Some(other), Rule::RegionOverlap) => write!(f, " {other}")?,
+            (Some(other), _) => write!(f, " ({other})")?,
+            (None, _) => {}
         }
         write!(f, ": {}", self.fix)
     }

@@ -45,7 +45,7 @@ pub use region::{
     DeviceInterrupt, DeviceRegion, InterruptTrigger, InterruptType, MemoryRegion, Placement,
     RegionAttributes,
 };
-pub use rules::{PartitionLayout, Warning, check_partition};
+pub use rules::{Accepted, PartitionLayout, Reserved, Warning, check_package, check_partition};
 pub use service::Service;
 pub use sp::{RxTxBuffers, SpManifest, UnknownProperty};
-pub use spmc::{InterruptController, MemoryKind, SpmcManifest, VmNode};
+pub use spmc::{InterruptController, MemoryKind, SpmcManifest, SpmcWarning, VmNode};

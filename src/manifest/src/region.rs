@@ -6,8 +6,10 @@ use crate::error::{ManifestError, NodePath, Rule};
 use crate::policy::XlatGranule;
 use crate::range::Range;
 
-pub(crate) const BASE_ADDRESS: Field =
-    Field::new("base-address", "write base-address = <PA>; with a page-aligned address");
+pub(crate) const BASE_ADDRESS: Field = Field::new(
+    "base-address",
+    "write base-address = <PA>; with a page-aligned address",
+);
 pub(crate) const RELATIVE_OFFSET: Field = Field::new(
     "load-address-relative-offset",
     "write either base-address or load-address-relative-offset, page-aligned",
@@ -33,7 +35,7 @@ const SMMU_ID: Field = Field::new(
 );
 pub(crate) const STREAM_IDS: Field = Field::new(
     "stream-ids",
-    "write stream-ids = <ID …>; each ID once, in one device region and with its smmu-id",
+    "write stream-ids = <ID ...>; each ID once, in one device region and with its smmu-id",
 );
 const STREAM_PERMISSIONS: Field = Field::new(
     "stream-ids-access-permissions",
@@ -41,11 +43,11 @@ const STREAM_PERMISSIONS: Field = Field::new(
 );
 pub(crate) const INTERRUPTS: Field = Field::new(
     "interrupts",
-    "write interrupts = <INTID ATTRIBUTES …>; each INTID once in the system",
+    "write interrupts = <INTID ATTRIBUTES ...>; each INTID once in the system",
 );
 const INTERRUPTS_TARGET: Field = Field::new(
     "interrupts-target",
-    "write interrupts-target = <INTID MPIDR-HIGH MPIDR-LOW …>; for INTIDs of interrupts",
+    "write interrupts-target = <INTID MPIDR-HIGH MPIDR-LOW ...>; for INTIDs of interrupts",
 );
 const EXCLUSIVE_ACCESS: Field = Field::new("exclusive-access", "write exclusive-access;");
 
@@ -192,6 +194,11 @@ impl<'a> MemoryRegion<'a> {
         })
     }
 
+    /// What costs the square of a list's length, and is checked once: a stream twice (P11).
+    pub(crate) fn check(&self, node: Node<'_, 'a>) -> Result<(), ManifestError<'a>> {
+        check_streams(node, self.streams)
+    }
+
     /// The address range for a partition loaded at `load_address`; `None` if the SPMC places it, or if
     /// it would leave the address space.
     pub fn range(&self, load_address: u64) -> Option<Range> {
@@ -244,7 +251,7 @@ impl<'a> DeviceRegion<'a> {
         let (pages, size) = extent(node, base, BASE_ADDRESS, rules.granule)?;
         let attributes = attributes(node, DEVICE_ATTRIBUTES, RegionAttributes::fit_device)?;
         let (smmu_id, streams) = streams(node)?;
-        let region = Self {
+        Ok(Self {
             node: node.path(),
             name: node.string(DESCRIPTION)?.unwrap_or(node.name()),
             base,
@@ -256,36 +263,33 @@ impl<'a> DeviceRegion<'a> {
             streams,
             interrupts: node.cell_list(INTERRUPTS, 2)?.unwrap_or_default(),
             targets: node.cell_list(INTERRUPTS_TARGET, 3)?.unwrap_or_default(),
-        };
-        region.check_interrupts(node)?;
-        Ok(region)
+        })
     }
 
-    fn check_interrupts(&self, node: Node<'_, 'a>) -> Result<(), ManifestError<'a>> {
-        for (index, interrupt) in self.interrupts().enumerate() {
-            let error = |rule| {
-                Err(node
-                    .field_error(INTERRUPTS, rule)
-                    .value(u64::from(interrupt.id)))
-            };
-            if !is_device_interrupt(interrupt.id) {
+    /// What costs the square of a list's length, and is checked once: interrupts and streams that no
+    /// device has, or this one twice (P11).
+    pub(crate) fn check(&self, node: Node<'_, 'a>) -> Result<(), ManifestError<'a>> {
+        check_streams(node, self.streams)?;
+        for (index, [id, bits]) in self.interrupts.tuples().enumerate() {
+            let error = |rule| Err(node.field_error(INTERRUPTS, rule).value(u64::from(id)));
+            if !is_device_interrupt(id) {
                 return error(Rule::ReservedInterrupt);
             }
-            if interrupt.bits & !0xfff != 0 || interrupt.bits & 0xc00 == 0xc00 {
+            if bits & !0xfff != 0 || bits & 0xc00 == 0xc00 {
                 return Err(node
                     .field_error(INTERRUPTS, Rule::UnknownValue)
-                    .value(u64::from(interrupt.bits)));
+                    .value(u64::from(bits)));
             }
             if self
-                .interrupts()
+                .interrupt_ids()
                 .take(index)
-                .any(|earlier| earlier.id == interrupt.id)
+                .any(|earlier| earlier == id)
             {
                 return error(Rule::DuplicateInterrupt);
             }
         }
         for [id, ..] in self.targets.tuples::<3>() {
-            if !self.interrupts().any(|interrupt| interrupt.id == id) {
+            if !self.has_interrupt(id) {
                 return Err(node
                     .field_error(INTERRUPTS_TARGET, Rule::ReservedInterrupt)
                     .value(u64::from(id)));
@@ -301,6 +305,16 @@ impl<'a> DeviceRegion<'a> {
             base: self.base,
             size: self.size,
         }
+    }
+
+    /// The INTIDs of [`DeviceRegion::interrupts`].
+    pub fn interrupt_ids(&self) -> impl Iterator<Item = u32> + Clone + 'a {
+        self.interrupts.tuples().map(|[id, _]| id)
+    }
+
+    /// Whether an INTID is one of the device's.
+    pub fn has_interrupt(&self, id: u32) -> bool {
+        self.interrupt_ids().any(|ours| ours == id)
     }
 
     /// The interrupts of the device.
@@ -325,7 +339,7 @@ impl<'a> DeviceRegion<'a> {
     }
 }
 
-/// Whether an interrupt has a device's sense or is of the edges.
+/// How an interrupt is signalled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InterruptTrigger {
     /// Bit 9 clear.
@@ -430,21 +444,34 @@ fn attributes<'a>(
         })
 }
 
-/// `smmu-id` and `stream-ids`: no stream without an SMMU, and none twice (P17, P11).
-fn streams<'a>(
-    node: Node<'_, 'a>,
-) -> Result<(Option<u32>, CellList<'a>), ManifestError<'a>> {
-    let smmu_id = node.u32(SMMU_ID)?;
-    let streams = node.cell_list(STREAM_IDS, 1)?.unwrap_or_default();
-    if smmu_id.is_none() && streams.count() != 0 {
-        return Err(node.field_error(SMMU_ID, Rule::DmaPolicy));
-    }
+/// Whether a device node has the stream of the SMMU, without the cost of reading all of it.
+pub(crate) fn device_has_stream(node: Node<'_, '_>, smmu_id: Option<u32>, stream: u32) -> bool {
+    let declared = |list: CellList<'_>| list.cells().any(|other| other == stream);
+    node.cell_list(STREAM_IDS, 1)
+        .ok()
+        .flatten()
+        .is_some_and(declared)
+        && node.u32(SMMU_ID).ok() == Some(smmu_id)
+}
+
+/// No stream twice in a region (P11).
+fn check_streams<'a>(node: Node<'_, 'a>, streams: CellList<'a>) -> Result<(), ManifestError<'a>> {
     for (index, id) in streams.cells().enumerate() {
         if streams.cells().take(index).any(|earlier| earlier == id) {
             return Err(node
                 .field_error(STREAM_IDS, Rule::DuplicateStream)
                 .value(u64::from(id)));
         }
+    }
+    Ok(())
+}
+
+/// `smmu-id` and `stream-ids`: no stream without an SMMU (P17).
+fn streams<'a>(node: Node<'_, 'a>) -> Result<(Option<u32>, CellList<'a>), ManifestError<'a>> {
+    let smmu_id = node.u32(SMMU_ID)?;
+    let streams = node.cell_list(STREAM_IDS, 1)?.unwrap_or_default();
+    if smmu_id.is_none() && streams.count() != 0 {
+        return Err(node.field_error(SMMU_ID, Rule::DmaPolicy));
     }
     Ok((smmu_id, streams))
 }

@@ -149,7 +149,7 @@ fn flat<'t, 'a>(
 /// Binding 1.1: a node for each service.
 fn service_nodes<'t, 'a>(root: Node<'t, 'a>) -> Result<Node<'t, 'a>, ManifestError<'a>> {
     const FIX: &str = "write services { compatible = \"arm,ffa-manifest-services\"; \
-                       service0 { uuid = \"…\"; messaging-method = <BITS>; }; };";
+                       service0 { uuid = \"...\"; messaging-method = <BITS>; }; };";
     let missing = || root.error(Rule::MissingNode, FIX).other(SERVICES);
     let node = root.child(SERVICES).ok_or_else(missing)?;
     node.require_compatible("arm,ffa-manifest-services", FIX)?;

@@ -12,9 +12,10 @@ use crate::error::{Document, ManifestError, NodePath, Rule};
 /// holds 64 parents.
 pub const MAX_DEPTH: usize = 32;
 
-/// The largest tree in bytes. Finding duplicates costs the square of a tree's size, and a manifest is
-/// a few kilobytes: the SPMC's has 4 KiB on QEMU, a partition's 12 KiB in front of its image.
-pub const MAX_SIZE: usize = 0x4_0000;
+/// The largest tree in bytes. Finding duplicates and overlaps without memory costs the square of a
+/// tree's size, and a manifest is a few kilobytes: the SPMC's has 4 KiB on QEMU, a partition's 12 KiB in
+/// front of its image.
+pub const MAX_SIZE: usize = 0x1_0000;
 
 const MAGIC: u32 = 0xd00d_feed;
 const VERSION: u32 = 17;
@@ -93,7 +94,7 @@ pub(super) fn validate(bytes: &[u8], document: Document) -> Result<&[u8], Manife
             document,
             NodePath::ROOT,
             Rule::TreeTooLarge,
-            "keep a manifest below 256 KiB",
+            "keep a manifest below 64 KiB",
         )
         .value(wide(total)));
     }
@@ -226,7 +227,10 @@ impl<'a> Walk<'a> {
         let name_is_right = if self.depth == 0 {
             name.is_empty()
         } else {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'/')
         };
         if !name_is_right {
             return Err(self.bad(position, "name nodes in ASCII, the root with nothing"));
@@ -235,7 +239,11 @@ impl<'a> Walk<'a> {
             let first = parent.children.unwrap_or(position);
             if self.has_child(first, position, name) {
                 return Err(self
-                    .error(Rule::DuplicateNode, position, "give each child its own name")
+                    .error(
+                        Rule::DuplicateNode,
+                        position,
+                        "give each child its own name",
+                    )
                     .other(name));
             }
             if let Some(parent) = self.current_mut() {
@@ -354,10 +362,7 @@ impl<'a> Walk<'a> {
                 let start = body.checked_add(8)?;
                 let end = start.checked_add(length)?;
                 let value = self.structure.get(start..end)?;
-                Some((
-                    Token::Property { name_offset, value },
-                    self.aligned(end)?,
-                ))
+                Some((Token::Property { name_offset, value }, self.aligned(end)?))
             }
             NOP => Some((Token::Nop, body)),
             END => Some((Token::Finish, body)),
