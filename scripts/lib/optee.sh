@@ -5,11 +5,7 @@
 # The status of need_optee when the archive does not deliver: tests that need OP-TEE are skipped by name.
 optee_unavailable=3
 
-# Memory from 0x0e300000: one page for the package header, one for the manifest, the image at 0x4000; up to the end of
-# the secure memory. No GIC driver: interrupts come through the paravirtual interface.
-optee_flags="PLATFORM=vexpress-qemu_armv8a CFG_ARM64_core=y CFG_USER_TA_TARGETS=ta_arm64 CFG_CORE_FFA=y
-CFG_CORE_SEL2_SPMC=y CFG_CORE_HAFNIUM_INTC=y CFG_ARM_GICV3=n CFG_TZDRAM_START=0x0e304000 CFG_TZDRAM_SIZE=0x00cfc000
-CFG_CORE_WORKAROUND_NSITR_CACHE_PRIME=n"
+optee_flags() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$root/tests/clients/optee/flags"; }
 
 # python_with_elftools: prints a python3 that has what OP-TEE's build imports; the system's is where Debian's packages are.
 python_with_elftools() {
@@ -23,7 +19,7 @@ python_with_elftools() {
 # cannot deliver the source.
 need_optee() {
     optee_reason=
-    optee_key=$(printf '%s' "$optee_flags" | cksum | cut -d ' ' -f 1)
+    optee_key=$(optee_flags | cksum | cut -d ' ' -f 1)
     for optee in "$cache"/optee/*-"$optee_key"; do
         [ -e "$optee/tee-raw.bin" ] && break
     done
@@ -53,10 +49,10 @@ build_optee() {
     optee_python=$(python_with_elftools) || die "python3 finds no modules elftools and cryptography"
     step "building OP-TEE $optee_version (about a minute, kept in $optee)"
     rm -rf "$optee.build"
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2046
     logged "$cache/log/optee.log" make -C "$optee_source" -j "$(nproc)" O="$optee.build" PYTHON3="$optee_python" \
         CROSS_COMPILE=aarch64-linux-gnu- CROSS_COMPILE64=aarch64-linux-gnu- CROSS_COMPILE_core=aarch64-linux-gnu- \
-        CROSS_COMPILE_ta_arm64=aarch64-linux-gnu- $optee_flags all || die "OP-TEE did not build"
+        CROSS_COMPILE_ta_arm64=aarch64-linux-gnu- $(optee_flags) all || die "OP-TEE did not build"
     mkdir -p "$optee"
     cp "$optee.build/core/tee-raw.bin" "$optee/" || die "OP-TEE's build left no tee-raw.bin"
     rm -rf "$optee.build"

@@ -45,10 +45,13 @@ install_packages() {
     have apt-get || die "$packages_why needs$packages_missing, and this system has no apt-get: install them by its own means"
     step "installing$packages_missing ($packages_why)"
     if ! retried_install "$packages_missing" 2>/dev/null; then
-        retried logged "$cache/log/apt-update.log" as_root apt-get -q update || return 1
+        refresh_packages || return 1
         retried retried_install "$packages_missing" || return 1
     fi
 }
+
+# refresh_packages: reads the system's package lists anew.
+refresh_packages() { retried logged "$cache/log/apt-update.log" as_root apt-get -q -o DPkg::Lock::Timeout=600 update; }
 
 retried_install() {
     # The argument is a list on purpose.

@@ -30,8 +30,8 @@ need_qemu() {
 # Where the normal world reads which tests to run: ASCII, ended by a zero byte, in a page of its own.
 command_line_address=0x4f000000
 
-# Lines of TF-A that say nothing: packages that are not there, and its map of 32 cores at power-off. Logs keep them.
-quiet_lines='BL2: Skip loading|PSCI Power Domain Map|Domain Node :|CPU Node :'
+# Lines of TF-A that say nothing: its way to power off, packages that are not there, and its map of 32 cores at power-off. Logs keep them.
+quiet_lines='QEMU System Power off|BL2: Skip loading|PSCI Power Domain Map|Domain Node :|CPU Node :'
 
 # What has to be set by the caller of qemu_boot, if at all: qemu_live=1 shows both consoles while it runs;
 # qemu_icount=SHIFT counts instructions instead of time, which makes a run deterministic.
@@ -46,6 +46,11 @@ command_line() {
     # Zeros up to a page.
     dd if=/dev/null of="$command_line_file" bs=1 seek=4096 status=none
 }
+
+# After this line of TF-A's the machine is going down, and EL3 may still come to print a panic.
+power_off_noise='QEMU System Power off: with GPIO'
+# What it gets out before that; shown only when the machine did not go down.
+last_panic='^P(A(N(I(C.*)?)?)?)?$'
 
 # qemu_boot FLASH OUT_PREFIX TIMEOUT CPU MTE SMP [ARGUMENT...]: boots the flash image; leaves the normal world's console
 # in OUT_PREFIX.nwd.log, the secure one in .sec.log and QEMU's own words in .qemu.log. Answers QEMU's status, or 124
@@ -62,30 +67,33 @@ qemu_boot() {
     [ "$boot_cpu" = max ] && boot_cpu=max,pauth-impdef=on
     [ -n "$qemu_icount" ] && set -- -icount "shift=$qemu_icount,sleep=off" -seed 1 "$@"
     rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.nwd" "$boot_prefix.sec"
+    : >"$boot_prefix.nwd.log"
+    : >"$boot_prefix.sec.log"
     boot_nwd=$boot_prefix.nwd.log
     boot_sec=$boot_prefix.sec.log
     if [ -n "$qemu_live" ]; then
         boot_nwd=$boot_prefix.nwd
         boot_sec=$boot_prefix.sec
         mkfifo "$boot_nwd" "$boot_sec"
-        # One writer a console, a line at a time.
+        # One reader a console, a line at a time. QEMU gives way to them (nice), so that the order of the lines is kept.
         sed -u -e 's/\r//g' -e "w $boot_prefix.nwd.log" -E -e "/$quiet_lines/d" -e 's/^/nwd| /' <"$boot_nwd" &
         boot_nwd_reader=$!
-        sed -u -e 's/\r//g' -e "w $boot_prefix.sec.log" -e 's/^/sec| /' <"$boot_sec" &
+        sed -u -e 's/\r//g' -e "w $boot_prefix.sec.log" -E -e "/$last_panic/d" -e 's/^/sec| /' <"$boot_sec" &
         boot_sec_reader=$!
     fi
     boot_status=0
-    timeout --foreground -k 5 "$boot_timeout" qemu-system-aarch64 \
+    timeout --foreground -k 5 "$boot_timeout" ${qemu_live:+nice -n 10} qemu-system-aarch64 \
         -M "virt,secure=on,virtualization=on,gic-version=3,mte=$boot_mte" -cpu "$boot_cpu" -smp "$boot_smp" -m 2G \
         -display none -monitor none -nodefaults -serial "file:$boot_nwd" -serial "file:$boot_sec" \
         -bios "$boot_flash" "$@" </dev/null >"$boot_prefix.qemu.log" 2>&1 || boot_status=$?
     if [ -n "$qemu_live" ]; then
+        # Lets go of readers of a QEMU that never opened its consoles.
+        : <>"$boot_nwd"
+        : <>"$boot_sec"
         wait "$boot_nwd_reader" "$boot_sec_reader"
         rm -f "$boot_nwd" "$boot_sec"
     else
-        for boot_log in "$boot_nwd" "$boot_sec"; do
-            [ -e "$boot_log" ] && sed -i 's/\r//g' "$boot_log"
-        done
+        sed -i 's/\r//g' "$boot_nwd" "$boot_sec"
     fi
     [ "$boot_status" -eq 0 ] || [ "$boot_status" -eq 124 ] || cat "$boot_prefix.qemu.log" >&2
     return "$boot_status"

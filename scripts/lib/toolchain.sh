@@ -27,13 +27,20 @@ need_rustup_target() {
     logged "$cache/log/rustup.log" rustup target add "$firmware_target" && rustc_has_target
 }
 
+# What Debian's toolchain is made of: the compiler, its library's source, a linker, and what cargo checks the registry by.
+debian_toolchain="rustc-web cargo-web rust-web-src lld ca-certificates"
+
+debian_rust_is_new_enough() { version_at_least "$(rust_version /usr/bin/rustc)" "$(wanted_rust)"; }
+
 need_debian_toolchain() {
     debian_codename >/dev/null || return 1
-    install_packages "Debian's Rust compiler, its library's source and a linker" rustc-web cargo-web rust-web-src lld || return 1
-    version_at_least "$(rust_version /usr/bin/rustc)" "$(wanted_rust)" || {
-        warn "Debian's rustc-web is $(rust_version /usr/bin/rustc), and Bulkhead needs $(wanted_rust) or newer"
-        return 1
-    }
+    # shellcheck disable=SC2086
+    install_packages "Debian's Rust compiler, its library's source and a linker" $debian_toolchain || return 1
+    debian_rust_is_new_enough && return 0
+    step "upgrading $debian_toolchain (rustc $(rust_version /usr/bin/rustc) is too old)"
+    refresh_packages && retried_install "$debian_toolchain" && debian_rust_is_new_enough && return 0
+    warn "Debian's rustc-web is $(rust_version /usr/bin/rustc), and Bulkhead needs $(wanted_rust) or newer: is the release's security suite among apt's sources?"
+    return 1
 }
 
 # need_toolchain: sets toolchain to rustup (a rustc on PATH with a prebuilt core library) or debian (Debian's rustc-web,
@@ -81,6 +88,20 @@ host_cargo() {
         (cd "$root" && cargo "$@")
     else
         (cd "$root" && RUSTC=/usr/bin/rustc CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}/debian" /usr/bin/cargo "$@")
+    fi
+}
+
+# need_cargo_tool TOOL: cargo's fmt or clippy; not every toolchain can have both.
+need_cargo_tool() {
+    if [ "$toolchain" = rustup ]; then
+        case $1 in
+        fmt) tool_component=rustfmt ;;
+        *) tool_component=$1 ;;
+        esac
+        (cd "$root" && cargo "$1" --version) >/dev/null 2>&1 ||
+            { have rustup && logged "$cache/log/rustup.log" rustup component add "$tool_component"; }
+    else
+        [ -x "/usr/bin/cargo-$1" ] || { [ "$1" = fmt ] && install_packages "the check of the formatting" rustfmt-web && [ -x /usr/bin/cargo-fmt ]; }
     fi
 }
 

@@ -122,12 +122,18 @@ impl SystemState {
     /// SCTLR_EL1 of a context that has not run: its RES1 bits, MMU and caches off.
     const SCTLR_RESET: u64 = 0x30d0_0980;
 
+    /// CPACR_EL1 of a context that has not run: FP and Advanced SIMD are usable at once, as
+    /// partitions in the field expect (COMPATIBILITY.md).
+    const CPACR_RESET: u64 = 0b11 << 20;
+
     /// The state in which a context starts.
     pub fn reset() -> Self {
-        Self {
-            el1: El1State { sctlr: Self::SCTLR_RESET, ..El1State::default() },
-            ..Self::default()
-        }
+        let el1 = El1State {
+            sctlr: Self::SCTLR_RESET,
+            cpacr: Self::CPACR_RESET,
+            ..El1State::default()
+        };
+        Self { el1, ..Self::default() }
     }
 
     /// Fills `self` from this core's registers.

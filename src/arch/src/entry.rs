@@ -19,11 +19,12 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bulkhead_mm::attrs::MAIR_EL2;
+
+use crate::cache;
 use crate::layout::{self, IMAGE_BASE, VA_BITS};
-use crate::map::{MAIR, NORMAL_INDEX};
 use crate::percore::{self, PerCore};
 use crate::sysreg::{self, HCR_EL2, SCTLR, TCR};
-use crate::cache;
 
 /// HCR_EL2 while Bulkhead boots; [`switch`](crate::switch) adds what governs partitions.
 const HCR_BOOT: u64 = HCR_EL2::E2H.val(1).value | HCR_EL2::RW.val(1).value;
@@ -60,11 +61,14 @@ const TCR_BOTH: u64 = TCR::TG1::KiB4.value
 
 /// A descriptor that points to the next level's table.
 const TABLE: u64 = 0b11;
-/// A page: valid, accessed, inner shareable, of the attribute index for normal memory.
-const PAGE: u64 =
-    0b11 | (1 << 10) | (3 << 8) | (NORMAL_INDEX << 2) | UXN;
+/// A page of the early map: valid, accessed, inner shareable, normal memory; executable at S-EL2.
+const PAGE: u64 = 0b11 | AF | SH_INNER | UXN;
+const AF: u64 = 1 << 10;
+const SH_INNER: u64 = 0b11 << 8;
 const UXN: u64 = 1 << 54;
 const READ_ONLY: u64 = 1 << 7;
+// The descriptors above have attribute index 0.
+const _: () = assert!(MAIR_EL2 & 0xff == 0xff, "attribute 0 is not normal memory");
 
 /// What a core needs before its MMU is on; read with caches off.
 #[repr(C, align(64))]
@@ -339,7 +343,7 @@ bulkhead_drop_identity_map:
     epd0 = const TCR::EPD0.val(1).value,
     epd1 = const TCR::EPD1.val(1).value,
     ips = const TCR::IPS.shift,
-    mair = const MAIR,
+    mair = const MAIR_EL2,
     affinity = const percore::AFFINITY,
     load_address = sym BULKHEAD_LOAD_ADDRESS,
     parameters = sym BULKHEAD_PARAMETERS,
@@ -365,6 +369,11 @@ pub fn load_address() -> u64 {
 /// The physical address of `address`, which lies in Bulkhead's linear RAM area.
 pub fn physical(address: usize) -> u64 {
     load_address() + (address - IMAGE_BASE) as u64
+}
+
+/// The address in the linear area of the byte at the physical address `pa`, which is Bulkhead's RAM.
+pub fn linear(pa: u64) -> usize {
+    IMAGE_BASE + (pa - load_address()) as usize
 }
 
 /// Where a core that comes on later enters: what EL3 is told (FFA_SECONDARY_EP_REGISTER).

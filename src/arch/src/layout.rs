@@ -19,7 +19,7 @@ pub const VA_BITS: u64 = 39;
 /// The size of a page.
 pub const PAGE_SIZE: usize = 4096;
 /// The size of a core's stack; `image.ld` has the same for the boot core.
-pub const STACK_SIZE: usize = 16 * 1024;
+pub const STACK_SIZE: usize = 32 * 1024;
 /// Stacks stand at this distance, so that one bit of SP tells an overflow.
 pub const STACK_STRIDE: usize = 2 * STACK_SIZE;
 

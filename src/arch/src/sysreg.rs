@@ -8,11 +8,10 @@
 //! [`context`](crate::context) alone.
 
 pub use aarch64_cpu::registers::{ESR_EL2, HCR_EL2, MDCR_EL2, SPSR_EL2};
-use tock_registers::register_bitfields;
 
 /// Reads a system register by name or by encoding (`S3_4_C14_C5_1`).
 macro_rules! read {
-    ($name:literal) => {{
+    ($name:expr) => {{
         let value: u64;
         // SAFETY: reading a register that exists at this level changes nothing; callers name
         // registers that the architecture has at S-EL2 or that were probed.
@@ -56,107 +55,131 @@ pub fn dsb() {
     unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) }
 }
 
-register_bitfields! {u64,
-    /// CPTR_EL2 with E2H = 1, which is CPACR_EL1's layout.
-    pub CPTR [
-        /// Traps accesses to CPACR_EL1 from EL1.
-        TCPAC OFFSET(31) NUMBITS(1) [],
-        /// Traps the activity monitors.
-        TAM OFFSET(30) NUMBITS(1) [],
-        /// Traps trace registers.
-        TTA OFFSET(28) NUMBITS(1) [],
-        /// SME: streaming mode, ZA and SMCR.
-        SMEN OFFSET(24) NUMBITS(2) [Trap = 0, Allow = 3],
-        /// FP and Advanced SIMD.
-        FPEN OFFSET(20) NUMBITS(2) [Trap = 0, Allow = 3],
-        /// SVE and ZCR.
-        ZEN OFFSET(16) NUMBITS(2) [Trap = 0, Allow = 3],
-    ],
-    /// CNTHCTL_EL2 with E2H = 1.
-    pub CNTHCTL [
-        /// EL1's reads of the virtual counter trap (FEAT_ECV).
-        EL1TVCT OFFSET(14) NUMBITS(1) [],
-        /// EL1's accesses to the virtual timer trap (FEAT_ECV).
-        EL1TVT OFFSET(13) NUMBITS(1) [],
-        /// Physical timer registers at EL1 and EL0 do not trap.
-        EL1PTEN OFFSET(11) NUMBITS(1) [],
-        /// The physical counter at EL1 and EL0 does not trap.
-        EL1PCTEN OFFSET(10) NUMBITS(1) [],
-    ],
-    /// TCR_EL2 with E2H = 1.
-    pub TCR [
-        /// Output address size.
-        IPS OFFSET(32) NUMBITS(3) [],
-        /// Granule of the upper half.
-        TG1 OFFSET(30) NUMBITS(2) [KiB4 = 2],
-        /// Shareability of walks of the upper half.
-        SH1 OFFSET(28) NUMBITS(2) [Inner = 3],
-        /// Outer cacheability of walks of the upper half.
-        ORGN1 OFFSET(26) NUMBITS(2) [WriteBack = 1],
-        /// Inner cacheability of walks of the upper half.
-        IRGN1 OFFSET(24) NUMBITS(2) [WriteBack = 1],
-        /// No walks of the upper half.
-        EPD1 OFFSET(23) NUMBITS(1) [],
-        /// 64 minus the address bits of the upper half.
-        T1SZ OFFSET(16) NUMBITS(6) [],
-        /// Granule of the lower half.
-        TG0 OFFSET(14) NUMBITS(2) [KiB4 = 0],
-        /// Shareability of walks of the lower half.
-        SH0 OFFSET(12) NUMBITS(2) [Inner = 3],
-        /// Outer cacheability of walks of the lower half.
-        ORGN0 OFFSET(10) NUMBITS(2) [WriteBack = 1],
-        /// Inner cacheability of walks of the lower half.
-        IRGN0 OFFSET(8) NUMBITS(2) [WriteBack = 1],
-        /// No walks of the lower half.
-        EPD0 OFFSET(7) NUMBITS(1) [],
-        /// 64 minus the address bits of the lower half.
-        T0SZ OFFSET(0) NUMBITS(6) [],
-    ],
-    /// SCTLR_EL2 with E2H = 1, which is SCTLR_EL1's layout.
-    pub SCTLR [
-        /// LDM and STM to device memory are not trapped (RES1 without FEAT_LSMAOC).
-        LSMAOE OFFSET(29) NUMBITS(1) [],
-        /// As LSMAOE, for alignment.
-        NTLSMD OFFSET(28) NUMBITS(1) [],
-        /// PSTATE.PAN is left alone by exceptions.
-        SPAN OFFSET(23) NUMBITS(1) [],
-        /// Exception entry synchronises context.
-        EIS OFFSET(22) NUMBITS(1) [],
-        /// SCXTNUM_EL0 is not for EL0.
-        TSCXT OFFSET(20) NUMBITS(1) [],
-        /// What is writable is not executable.
-        WXN OFFSET(19) NUMBITS(1) [],
-        /// Instruction cache.
-        I OFFSET(12) NUMBITS(1) [],
-        /// Exception return synchronises context.
-        EOS OFFSET(11) NUMBITS(1) [],
-        /// SETEND is not for EL0.
-        SED OFFSET(8) NUMBITS(1) [],
-        /// IT restrictions for EL0.
-        ITD OFFSET(7) NUMBITS(1) [],
-        /// SP alignment check.
-        SA OFFSET(3) NUMBITS(1) [],
-        /// Data cache.
-        C OFFSET(2) NUMBITS(1) [],
-        /// Alignment check.
-        A OFFSET(1) NUMBITS(1) [],
-        /// MMU.
-        M OFFSET(0) NUMBITS(1) [],
-    ],
-    /// PAR_EL1 after a successful or failed address translation.
-    pub PAR [
-        /// The output address, bits 51:12.
-        PA OFFSET(12) NUMBITS(40) [],
-        /// The output is in the non-secure space (translations from the secure state).
-        NS OFFSET(9) NUMBITS(1) [],
-        /// The translation failed.
-        F OFFSET(0) NUMBITS(1) [],
-    ],
-    /// HPFAR_EL2.
-    pub HPFAR [
-        /// The faulting IPA is in the non-secure space. Inverted or zero on QEMU 10.0.2 (W4).
-        NS OFFSET(63) NUMBITS(1) [],
-        /// Bits 51:12 of the faulting IPA.
-        FIPA OFFSET(4) NUMBITS(40) [],
-    ],
+pub use layouts::{CNTHCTL, CPTR, PAR, SCTLR, TCR};
+
+#[expect(missing_docs, reason = "the fields are documented; the macro adds items that are not")]
+mod layouts {
+    use tock_registers::register_bitfields;
+
+    register_bitfields! {u64,
+        /// CPTR_EL2 with E2H = 1, which is CPACR_EL1's layout.
+        pub CPTR [
+            /// Traps accesses to CPACR_EL1 from EL1.
+            TCPAC OFFSET(31) NUMBITS(1) [],
+            /// Traps the activity monitors.
+            TAM OFFSET(30) NUMBITS(1) [],
+            /// Traps trace registers.
+            TTA OFFSET(28) NUMBITS(1) [],
+            /// SME: streaming mode, ZA and SMCR.
+            SMEN OFFSET(24) NUMBITS(2) [Trap = 0, Allow = 3],
+            /// FP and Advanced SIMD.
+            FPEN OFFSET(20) NUMBITS(2) [Trap = 0, Allow = 3],
+            /// SVE and ZCR.
+            ZEN OFFSET(16) NUMBITS(2) [Trap = 0, Allow = 3],
+        ],
+        /// CNTHCTL_EL2 with E2H = 1.
+        pub CNTHCTL [
+            /// EL1's reads of the virtual counter trap (FEAT_ECV).
+            EL1TVCT OFFSET(14) NUMBITS(1) [],
+            /// EL1's accesses to the virtual timer trap (FEAT_ECV).
+            EL1TVT OFFSET(13) NUMBITS(1) [],
+            /// Physical timer registers at EL1 and EL0 do not trap.
+            EL1PTEN OFFSET(11) NUMBITS(1) [],
+            /// The physical counter at EL1 and EL0 does not trap.
+            EL1PCTEN OFFSET(10) NUMBITS(1) [],
+        ],
+        /// TCR_EL2 with E2H = 1.
+        pub TCR [
+            /// Output address size.
+            IPS OFFSET(32) NUMBITS(3) [],
+            /// Granule of the upper half.
+            TG1 OFFSET(30) NUMBITS(2) [KiB4 = 2],
+            /// Shareability of walks of the upper half.
+            SH1 OFFSET(28) NUMBITS(2) [Inner = 3],
+            /// Outer cacheability of walks of the upper half.
+            ORGN1 OFFSET(26) NUMBITS(2) [WriteBack = 1],
+            /// Inner cacheability of walks of the upper half.
+            IRGN1 OFFSET(24) NUMBITS(2) [WriteBack = 1],
+            /// No walks of the upper half.
+            EPD1 OFFSET(23) NUMBITS(1) [],
+            /// 64 minus the address bits of the upper half.
+            T1SZ OFFSET(16) NUMBITS(6) [],
+            /// Granule of the lower half.
+            TG0 OFFSET(14) NUMBITS(2) [KiB4 = 0],
+            /// Shareability of walks of the lower half.
+            SH0 OFFSET(12) NUMBITS(2) [Inner = 3],
+            /// Outer cacheability of walks of the lower half.
+            ORGN0 OFFSET(10) NUMBITS(2) [WriteBack = 1],
+            /// Inner cacheability of walks of the lower half.
+            IRGN0 OFFSET(8) NUMBITS(2) [WriteBack = 1],
+            /// No walks of the lower half.
+            EPD0 OFFSET(7) NUMBITS(1) [],
+            /// 64 minus the address bits of the lower half.
+            T0SZ OFFSET(0) NUMBITS(6) [],
+        ],
+        /// SCTLR_EL2 with E2H = 1, which is SCTLR_EL1's layout.
+        pub SCTLR [
+            /// LDM and STM to device memory are not trapped (RES1 without FEAT_LSMAOC).
+            LSMAOE OFFSET(29) NUMBITS(1) [],
+            /// As LSMAOE, for alignment.
+            NTLSMD OFFSET(28) NUMBITS(1) [],
+            /// PSTATE.PAN is left alone by exceptions.
+            SPAN OFFSET(23) NUMBITS(1) [],
+            /// Exception entry synchronises context.
+            EIS OFFSET(22) NUMBITS(1) [],
+            /// SCXTNUM_EL0 is not for EL0.
+            TSCXT OFFSET(20) NUMBITS(1) [],
+            /// What is writable is not executable.
+            WXN OFFSET(19) NUMBITS(1) [],
+            /// Instruction cache.
+            I OFFSET(12) NUMBITS(1) [],
+            /// Exception return synchronises context.
+            EOS OFFSET(11) NUMBITS(1) [],
+            /// SETEND is not for EL0.
+            SED OFFSET(8) NUMBITS(1) [],
+            /// IT restrictions for EL0.
+            ITD OFFSET(7) NUMBITS(1) [],
+            /// SP alignment check.
+            SA OFFSET(3) NUMBITS(1) [],
+            /// Data cache.
+            C OFFSET(2) NUMBITS(1) [],
+            /// Alignment check.
+            A OFFSET(1) NUMBITS(1) [],
+            /// MMU.
+            M OFFSET(0) NUMBITS(1) [],
+        ],
+        /// PAR_EL1 after a successful or failed address translation.
+        pub PAR [
+            /// The output address, bits 51:12.
+            PA OFFSET(12) NUMBITS(40) [],
+            /// The output is in the non-secure space (translations from the secure state).
+            NS OFFSET(9) NUMBITS(1) [],
+            /// The translation failed.
+            F OFFSET(0) NUMBITS(1) [],
+        ],
+    }
+}
+
+/// Waits for an interrupt, masked or not.
+pub fn wait_for_interrupt() {
+    // SAFETY: waiting changes no state.
+    unsafe { core::arch::asm!("wfi", options(nostack, preserves_flags)) }
+}
+
+/// The address of the calling code, for reports.
+#[inline(always)]
+pub fn pc() -> u64 {
+    let value;
+    // SAFETY: reads PC.
+    unsafe { core::arch::asm!("adr {}, .", out(reg) value, options(nostack, preserves_flags)) }
+    value
+}
+
+/// The caller's frame pointer, for reports.
+#[inline(always)]
+pub fn frame_pointer() -> u64 {
+    let value;
+    // SAFETY: reads x29.
+    unsafe { core::arch::asm!("mov {}, x29", out(reg) value, options(nostack, preserves_flags)) }
+    value
 }

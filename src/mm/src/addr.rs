@@ -108,3 +108,52 @@ impl fmt::Display for PageRange {
         write!(f, "{}..{}", self.base, self.end())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(base: u64, bytes: u64) -> PageRange {
+        PageRange::new(Pa(base), bytes).unwrap()
+    }
+
+    #[test]
+    fn a_range_is_whole_pages_and_not_empty() {
+        assert!(PageRange::new(Pa(0x1000), 0x1000).is_some());
+        assert!(PageRange::new(Pa(0x1001), 0x1000).is_none());
+        assert!(PageRange::new(Pa(0x1000), 0x1001).is_none());
+        assert!(PageRange::new(Pa(0x1000), 0).is_none());
+        assert!(PageRange::new(Pa(0xffff_ffff_ffff_f000), 0x1000).is_none());
+        assert!(PageRange::new(Pa(0xffff_ffff_ffff_e000), 0x1000).is_some());
+    }
+
+    #[test]
+    fn neighbours_do_not_overlap() {
+        let middle = range(0x3000, 0x2000);
+        assert!(!middle.overlaps(&range(0x1000, 0x2000)));
+        assert!(!middle.overlaps(&range(0x5000, 0x1000)));
+        for other in [
+            range(0x2000, 0x2000),
+            range(0x4000, 0x2000),
+            range(0x3000, 0x1000),
+            range(0, 0x9000),
+            middle,
+        ] {
+            assert!(middle.overlaps(&other) && other.overlaps(&middle));
+        }
+    }
+
+    #[test]
+    fn containment_includes_the_base_and_excludes_the_end() {
+        let outer = range(0x3000, 0x3000);
+        assert!(outer.contains(Pa(0x3000)) && outer.contains(Pa(0x5fff)));
+        assert!(!outer.contains(Pa(0x2fff)) && !outer.contains(Pa(0x6000)));
+        assert!(outer.contains_range(&range(0x5000, 0x1000)) && outer.contains_range(&outer));
+        assert!(!outer.contains_range(&range(0x5000, 0x2000)));
+        assert!(!outer.contains_range(&range(0x2000, 0x2000)));
+        let pages: Vec<_> = outer.iter().collect();
+        assert_eq!(pages, [Pa(0x3000), Pa(0x4000), Pa(0x5000)]);
+        assert_eq!((outer.pages(), outer.end()), (3, Pa(0x6000)));
+        assert_eq!(outer.to_string(), "0x3000..0x6000");
+    }
+}

@@ -3,6 +3,10 @@
 //!
 //! Nothing here touches hardware: tables are read and written through [`table::TableMemory`], and
 //! what must be invalidated is said through [`tlb::Maintenance`].
+//!
+//! [`stage2::Stage2`] and [`stage1::Stage1`] are two descriptor formats over one engine: `plan`
+//! checks a request and counts the tables that it takes before anything is written, `commit`
+//! writes, and `tree` reads.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -19,3 +23,18 @@
 
 pub mod addr;
 pub mod attrs;
+mod commit;
+mod plan;
+pub mod pool;
+pub mod stage1;
+pub mod stage2;
+pub mod table;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod tlb;
+mod tree;
+
+pub use plan::MapError;
+pub use tree::Mapping;

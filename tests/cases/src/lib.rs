@@ -1,2 +1,148 @@
-//! Not written yet.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bulkhead's two-world tests. A file holds both halves of its tests: what the normal world does, and
+//! what partitions do when asked to.
+//!
+//! To add a test, write its halves in the file of its subject and one row in that file's [`cases!`]. The
+//! normal world's half decides; it runs another half in a partition with
+//! [`Caller::invoke`](protocol::Caller::invoke), by its number in the row. The binary `nwd` has the
+//! normal world's halves and `tester` the partitions', at the same indexes: they are made of the same
+//! tables, and [`FINGERPRINT`] tells when they are not of the same build.
+//!
+//! After every call, in both worlds, [`rules`] are checked, and around every call of the normal world all
+//! EL1, EL0 and FP/SIMD registers hold canaries; a test whose own checks pass fails when one of those did
+//! not. After every test, every tester has to answer.
 #![no_std]
+// A failure carries its text: there is no allocator, and a test fails once.
+#![allow(clippy::result_large_err)]
+
+pub mod bench;
+pub mod case;
+pub mod configurations;
+pub mod negotiation;
+pub mod normal_world;
+pub mod outcome;
+pub mod partition_list;
+pub mod partition_world;
+pub mod protocol;
+pub mod rules;
+pub mod runner;
+
+mod boot;
+mod chain;
+mod direct;
+mod discovery;
+mod identity;
+mod mailbox;
+mod misbehaviour;
+mod registers;
+mod run;
+mod setup;
+mod state;
+
+use case::{Case, NormalHalf, PartitionHalf};
+
+pub use normal_world::NormalWorld;
+pub use partition_world::PartitionWorld;
+
+/// The tables of all files, in the order in which their tests run. Tests that end a partition, and those
+/// that sum up the run, come last.
+const FILES: &[&[Case]] = &[
+    setup::CASES,
+    identity::CASES,
+    discovery::CASES,
+    mailbox::CASES,
+    boot::CASES,
+    direct::CASES,
+    chain::CASES,
+    run::CASES,
+    registers::CASES,
+    state::CASES,
+    misbehaviour::CASES,
+    state::SUMMARY,
+];
+
+/// How many tests there are.
+pub const COUNT: usize = {
+    let mut count = 0;
+    let mut file = 0;
+    while file < FILES.len() {
+        count += FILES[file].len();
+        file += 1;
+    }
+    count
+};
+
+/// Every test. A constant, so that a binary holds only what it takes of it.
+const ALL: [Case; COUNT] = {
+    let mut all = [FILES[0][0]; COUNT];
+    let (mut next, mut file) = (0, 0);
+    while file < FILES.len() {
+        let mut row = 0;
+        while row < FILES[file].len() {
+            all[next] = FILES[file][row];
+            next += 1;
+            row += 1;
+        }
+        file += 1;
+    }
+    all
+};
+
+/// The names of the tests, by index.
+pub static NAMES: [&str; COUNT] = {
+    let mut names = [""; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        names[index] = ALL[index].name;
+        index += 1;
+    }
+    names
+};
+
+/// The normal world's halves, by index.
+pub static NORMAL_HALVES: [NormalHalf; COUNT] = {
+    let mut halves = [ALL[0].normal; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        halves[index] = ALL[index].normal;
+        index += 1;
+    }
+    halves
+};
+
+/// The partitions' halves, by index.
+pub static PARTITION_HALVES: [&[PartitionHalf]; COUNT] = {
+    let mut halves = [ALL[0].halves; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        halves[index] = ALL[index].halves;
+        index += 1;
+    }
+    halves
+};
+
+/// A hash (FNV-1a) over the names and the counts of halves of all tests.
+pub const FINGERPRINT: u64 = {
+    const fn step(hash: u64, byte: u8) -> u64 {
+        (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+    }
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut index = 0;
+    while index < COUNT {
+        let name = ALL[index].name.as_bytes();
+        let mut at = 0;
+        while at < name.len() {
+            hash = step(hash, name[at]);
+            at += 1;
+        }
+        hash = step(hash, ALL[index].halves.len() as u8);
+        index += 1;
+    }
+    // The low half is what a 32-bit message carries.
+    hash ^ hash >> 32
+};
+
+/// The name of the test with this index.
+pub fn name(case: usize) -> &'static str {
+    NAMES.get(case).copied().unwrap_or("no test")
+}

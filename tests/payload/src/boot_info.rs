@@ -52,8 +52,17 @@ pub struct Descriptor {
 
 impl fmt::Debug for Descriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, flags, size, content, .. } = self;
-        write!(f, "type {kind:#x}, flags {flags:#x}, {size} bytes at {content:#x}")
+        let Self {
+            kind,
+            flags,
+            size,
+            content,
+            ..
+        } = self;
+        write!(
+            f,
+            "type {kind:#x}, flags {flags:#x}, {size} bytes at {content:#x}"
+        )
     }
 }
 
@@ -69,7 +78,9 @@ impl BootInfo {
     /// # Safety
     /// `address` is zero or 8-byte aligned, and a page of this partition's readable memory starts there.
     pub unsafe fn at(address: u64) -> Option<Self> {
-        let blob = Self { address: usize::try_from(address).ok()? };
+        let blob = Self {
+            address: usize::try_from(address).ok()?,
+        };
         (address != 0 && blob.header().signature == SIGNATURE).then_some(blob)
     }
 
@@ -80,7 +91,9 @@ impl BootInfo {
 
     fn bytes<const N: usize>(self, offset: usize) -> [u8; N] {
         // SAFETY: `at` was promised a readable page, and callers stay within it; see `descriptors`.
-        core::array::from_fn(|index| unsafe { ((self.address + offset + index) as *const u8).read_volatile() })
+        core::array::from_fn(|index| unsafe {
+            ((self.address + offset + index) as *const u8).read_volatile()
+        })
     }
 
     fn word(self, offset: usize) -> u32 {
@@ -103,7 +116,10 @@ impl BootInfo {
     /// The descriptors that lie in the blob's first page.
     pub fn descriptors(self) -> impl Iterator<Item = Descriptor> {
         let header = self.header();
-        let (size, first) = (header.descriptor_size as usize, header.descriptor_offset as usize);
+        let (size, first) = (
+            header.descriptor_size as usize,
+            header.descriptor_offset as usize,
+        );
         (0..header.descriptor_count as usize)
             .map(move |index| first + index * size)
             .take_while(|start| start + DESCRIPTOR_SIZE <= crate::memory::PAGE_SIZE)

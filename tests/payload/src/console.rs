@@ -26,7 +26,13 @@ pub enum Console {
 }
 
 impl Console {
-    const ALL: [Self; 5] = [Self::None, Self::Uart, Self::Log32, Self::Log64, Self::Log64Extended];
+    const ALL: [Self; 5] = [
+        Self::None,
+        Self::Uart,
+        Self::Log32,
+        Self::Log64,
+        Self::Log64Extended,
+    ];
 
     /// How many characters one call takes, or one write may hold back.
     const fn capacity(self) -> usize {
@@ -41,7 +47,9 @@ impl Console {
     fn send(self, characters: &[u8]) {
         match self {
             Self::None => {}
-            Self::Uart => characters.iter().for_each(|&character| uart_send(character)),
+            Self::Uart => characters
+                .iter()
+                .for_each(|&character| uart_send(character)),
             Self::Log32 => log(Width::W32, 4, characters),
             Self::Log64 | Self::Log64Extended => log(Width::W64, 8, characters),
         }
@@ -52,7 +60,13 @@ static CONSOLE: AtomicUsize = AtomicUsize::new(0);
 
 /// Chooses the console of [`println!`] and of panics.
 pub fn select(console: Console) {
-    CONSOLE.store(Console::ALL.iter().position(|&other| other == console).unwrap_or(0), Ordering::Relaxed);
+    CONSOLE.store(
+        Console::ALL
+            .iter()
+            .position(|&other| other == console)
+            .unwrap_or(0),
+        Ordering::Relaxed,
+    );
 }
 
 fn log(width: Width, per_register: usize, characters: &[u8]) {
@@ -112,7 +126,10 @@ impl Write for Writer {
 /// Prints; see [`print!`](crate::print).
 pub fn write(arguments: fmt::Arguments<'_>) {
     let console = Console::ALL[CONSOLE.load(Ordering::Relaxed)];
-    let mut writer = Writer { console, waiting: ArrayVec::new() };
+    let mut writer = Writer {
+        console,
+        waiting: ArrayVec::new(),
+    };
     // Only the formatted values' own implementations can fail, and then the rest is missing.
     let _ = writer.write_fmt(arguments);
     writer.flush();

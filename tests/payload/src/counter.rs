@@ -3,11 +3,23 @@
 
 use core::arch::asm;
 
-/// The virtual counter, in ticks.
+use crate::entry::{ExceptionLevel, exception_level};
+
+/// The counter, in ticks: the virtual one in a partition, and the physical one in the normal world,
+/// which uses CNTVOFF_EL2 as a place for canaries.
 pub fn now() -> u64 {
     let ticks: u64;
     // SAFETY: reads a register that has no side effect; ISB keeps the read in its place.
-    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack)) };
+    unsafe {
+        match exception_level() {
+            ExceptionLevel::El1 => {
+                asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack))
+            }
+            ExceptionLevel::El2 => {
+                asm!("isb", "mrs {}, cntpct_el0", out(reg) ticks, options(nostack))
+            }
+        }
+    }
     ticks
 }
 

@@ -55,7 +55,11 @@ pub fn exception_level() -> ExceptionLevel {
     let current: u64;
     // SAFETY: reads a register that has no side effect.
     unsafe { asm!("mrs {}, CurrentEL", out(reg) current, options(nomem, nostack)) };
-    if current >> 2 & 3 == 2 { ExceptionLevel::El2 } else { ExceptionLevel::El1 }
+    if current >> 2 & 3 == 2 {
+        ExceptionLevel::El2
+    } else {
+        ExceptionLevel::El1
+    }
 }
 
 /// The index of this core or execution context: MPIDR_EL1.Aff0, which is below [`CORES`].
@@ -97,7 +101,10 @@ pub fn secondary_entry(main: fn(usize) -> !) -> usize {
 #[unsafe(no_mangle)]
 extern "C" fn payload_secondary_main(index: usize) -> ! {
     let main = SECONDARY_MAIN.load(Ordering::Relaxed);
-    assert!(main != 0, "core {index} was started without a function to run");
+    assert!(
+        main != 0,
+        "core {index} was started without a function to run"
+    );
     // SAFETY: `secondary_entry` is the only writer, and what it stored is such a function.
     let main: fn(usize) -> ! = unsafe { core::mem::transmute(main) };
     main(index)

@@ -54,7 +54,13 @@ impl Exception {
 
 impl fmt::Debug for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exception class {:#04x}, ESR {:#x}, FAR {:#x}", self.class(), self.syndrome, self.address)
+        write!(
+            f,
+            "exception class {:#04x}, ESR {:#x}, FAR {:#x}",
+            self.class(),
+            self.syndrome,
+            self.address
+        )
     }
 }
 
@@ -84,8 +90,12 @@ pub fn install_vectors() {
     // SAFETY: the vectors are aligned and keep all registers.
     unsafe {
         match exception_level() {
-            ExceptionLevel::El1 => asm!("msr vbar_el1, {}", "isb", in(reg) vectors, options(nostack)),
-            ExceptionLevel::El2 => asm!("msr vbar_el2, {}", "isb", in(reg) vectors, options(nostack)),
+            ExceptionLevel::El1 => {
+                asm!("msr vbar_el1, {}", "isb", in(reg) vectors, options(nostack))
+            }
+            ExceptionLevel::El2 => {
+                asm!("msr vbar_el2, {}", "isb", in(reg) vectors, options(nostack))
+            }
         }
     }
 }
@@ -110,13 +120,23 @@ pub fn expect<T>(attempt: impl FnOnce() -> T) -> (T, Option<Exception>) {
 
 #[unsafe(no_mangle)]
 extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
-    let exception = Exception { syndrome: frame.esr, address: frame.far };
+    let exception = Exception {
+        syndrome: frame.esr,
+        address: frame.far,
+    };
     let expectation = &EXPECTATIONS[core_index()];
     if vector != SYNCHRONOUS || !expectation.armed.load(Ordering::SeqCst) {
-        panic!("{exception:?}, vector {vector}, at image offset {:#x}", frame.elr.wrapping_sub(crate::entry::image_start() as u64));
+        panic!(
+            "{exception:?}, vector {vector}, at image offset {:#x}",
+            frame.elr.wrapping_sub(crate::entry::image_start() as u64)
+        );
     }
-    expectation.syndrome.store(exception.syndrome, Ordering::SeqCst);
-    expectation.address.store(exception.address, Ordering::SeqCst);
+    expectation
+        .syndrome
+        .store(exception.syndrome, Ordering::SeqCst);
+    expectation
+        .address
+        .store(exception.address, Ordering::SeqCst);
     expectation.seen.store(true, Ordering::SeqCst);
     frame.elr = match exception.class() {
         class::INSTRUCTION_ABORT => frame.x[30],

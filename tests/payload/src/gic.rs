@@ -22,7 +22,10 @@ fn write32(address: usize, value: u32) {
 
 /// Lets the private interrupt `intid` (below 32) of the boot core be signalled to the core.
 pub fn enable(intid: u32) {
-    write32(GIC_DISTRIBUTOR + DISTRIBUTOR_CONTROL, AFFINITY_ROUTING | ENABLE_GROUP_1);
+    write32(
+        GIC_DISTRIBUTOR + DISTRIBUTOR_CONTROL,
+        AFFINITY_ROUTING | ENABLE_GROUP_1,
+    );
     // SAFETY: as `write32`.
     unsafe { ((GIC_REDISTRIBUTOR + PRIORITY + intid as usize) as *mut u8).write_volatile(0x80) };
     write32(GIC_REDISTRIBUTOR + SET_ENABLE, 1 << intid);

@@ -56,21 +56,28 @@ pub struct Mailbox {
 }
 
 /// The payload's one mailbox.
-pub static MAILBOX: Mailbox = Mailbox { rx: Page::zeroed(), tx: Page::zeroed() };
+pub static MAILBOX: Mailbox = Mailbox {
+    rx: Page::zeroed(),
+    tx: Page::zeroed(),
+};
 
 /// Loads a word from any address. Call it under [`exception::expect`](crate::exception::expect)
 /// where the payload should survive.
 pub fn load(address: usize) -> u64 {
     let value: u64;
     // SAFETY: a load of a normal address cannot harm this program; where it faults, that is its purpose.
-    unsafe { asm!("ldr {value}, [{address}]", address = in(reg) address, value = out(reg) value, options(nostack, readonly)) };
+    unsafe {
+        asm!("ldr {value}, [{address}]", address = in(reg) address, value = out(reg) value, options(nostack, readonly))
+    };
     value
 }
 
 /// Stores a word to any address. The address must not be the payload's own memory.
 pub fn store(address: usize, value: u64) {
     // SAFETY: the caller passes an address that is not this program's.
-    unsafe { asm!("str {value}, [{address}]", address = in(reg) address, value = in(reg) value, options(nostack)) };
+    unsafe {
+        asm!("str {value}, [{address}]", address = in(reg) address, value = in(reg) value, options(nostack))
+    };
 }
 
 /// Calls any address.

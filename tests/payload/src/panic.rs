@@ -10,7 +10,12 @@ use crate::{memory, println, psci};
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(location) => println!("[panic] {} ({}:{})", info.message(), location.file(), location.line()),
+        Some(location) => println!(
+            "[panic] {} ({}:{})",
+            info.message(),
+            location.file(),
+            location.line()
+        ),
         None => println!("[panic] {}", info.message()),
     }
     match exception_level() {

@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! PSCI calls of the normal world.
 
-use crate::call::smc;
+use bulkhead_abi::Width;
+use bulkhead_abi::psci::Psci;
 
-/// PSCI_VERSION.
-pub const VERSION: u64 = 0x8400_0000;
-/// CPU_SUSPEND, 32-bit.
-pub const CPU_SUSPEND: u64 = 0x8400_0001;
-/// CPU_OFF.
-pub const CPU_OFF: u64 = 0x8400_0002;
-/// CPU_ON, 64-bit.
-pub const CPU_ON: u64 = 0xc400_0003;
-/// SYSTEM_OFF.
-pub const SYSTEM_OFF: u64 = 0x8400_0008;
-/// SYSTEM_RESET.
-pub const SYSTEM_RESET: u64 = 0x8400_0009;
+use crate::call::smc;
 
 /// Powers the machine off.
 pub fn system_off() -> ! {
     let mut x = [0; 18];
-    x[0] = SYSTEM_OFF;
+    x[0] = u64::from(Psci::SystemOff.id(Width::W32));
     smc(&mut x);
     loop {
         core::hint::spin_loop();

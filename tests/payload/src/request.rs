@@ -30,7 +30,8 @@ impl Request {
     pub const fn ffa(function: Function, width: Width) -> Self {
         let mut request = Self::new(function.id(width));
         request.arguments = match (function, width) {
-            (Function::MsgSendDirectReq2 | Function::MsgSendDirectResp2, _) | (Function::ConsoleLog, Width::W64) => 18,
+            (Function::MsgSendDirectReq2 | Function::MsgSendDirectResp2, _)
+            | (Function::ConsoleLog, Width::W64) => 18,
             _ => 8,
         };
         request
@@ -56,7 +57,13 @@ impl Request {
         Self::message(Function::MsgSendDirectResp, width, from, to, payload)
     }
 
-    fn message(function: Function, width: Width, from: EndpointId, to: EndpointId, payload: [u64; 5]) -> Self {
+    fn message(
+        function: Function,
+        width: Width,
+        from: EndpointId,
+        to: EndpointId,
+        payload: [u64; 5],
+    ) -> Self {
         let [x3, x4, x5, x6, x7] = payload;
         Self::ffa(function, width).with([EndpointId::pair(from, to), 0, x3, x4, x5, x6, x7])
     }
@@ -70,12 +77,20 @@ impl Request {
     pub fn issue(self, conduit: Conduit, canary: Canary) -> Reply {
         let mut sent = Registers::ZERO;
         for (index, register) in sent.x.iter_mut().enumerate() {
-            *register = if index < self.arguments { self.x[index] } else { canary.register(index) };
+            *register = if index < self.arguments {
+                self.x[index]
+            } else {
+                canary.register(index)
+            };
         }
         let mut registers = sent.clone();
         let masks_before = interrupt_masks();
         let masks = call(conduit, &mut registers);
-        Reply { sent, registers, masks_kept: masks == masks_before }
+        Reply {
+            sent,
+            registers,
+            masks_kept: masks == masks_before,
+        }
     }
 }
 
@@ -105,8 +120,14 @@ impl Canary {
         // Not an atomic read-modify-write: exclusives need not work while the MMU is off.
         let occasion = OCCASION.load(Ordering::Relaxed).wrapping_add(1) & 0xff_ffff;
         OCCASION.store(occasion, Ordering::Relaxed);
-        let world = if endpoint.is_secure() { Self::PARTITION } else { Self::NORMAL_WORLD };
-        Self { base: u64::from(world) << 48 | u64::from(endpoint.0) << 32 | u64::from(occasion) << 8 }
+        let world = if endpoint.is_secure() {
+            Self::PARTITION
+        } else {
+            Self::NORMAL_WORLD
+        };
+        Self {
+            base: u64::from(world) << 48 | u64::from(endpoint.0) << 32 | u64::from(occasion) << 8,
+        }
     }
 
     /// The canary of general-purpose register `index`.
@@ -117,7 +138,10 @@ impl Canary {
     /// A value with bits set and clear all over its 64, different for each `index`.
     pub const fn pattern(self, index: usize) -> u64 {
         // The multiplier of splitmix64, which spreads the occasion over all bits.
-        (self.base ^ index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) ^ self.base
+        (self.base ^ index as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+            ^ self.base
     }
 }
 
@@ -182,7 +206,13 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.function(), self.error()) {
             (_, Some(code)) => write!(f, "FFA_ERROR {}", ErrorName(code)),
-            (Some((function, _)), None) => write!(f, "{function} x1={:#x} x2={:#x} x3={:#x}", self.x(1), self.x(2), self.x(3)),
+            (Some((function, _)), None) => write!(
+                f,
+                "{function} x1={:#x} x2={:#x} x3={:#x}",
+                self.x(1),
+                self.x(2),
+                self.x(3)
+            ),
             (None, None) => write!(f, "x0={:#x}", self.x(0)),
         }
     }

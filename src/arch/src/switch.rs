@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The world switch: entering a partition is a function that returns why it stopped.
+//!
+//! What moves when (DESIGN.md section 3, lazy switching):
+//!
+//! | state | moves |
+//! |---|---|
+//! | general-purpose registers, PC, PSTATE | at each entry and exit of a partition |
+//! | EL1 and EL0 system registers, stage 2, priority mask | when another context, or the normal world, really runs |
+//! | FP | on a partition's first use; back before the normal world runs |
+//!
+//! A call of the normal world that Bulkhead answers by itself moves none of them.
+
+use core::arch::naked_asm;
+
+use bulkhead_core::hardware::VcpuContext;
+
+use crate::context::{Banks, Context, PC, SystemState};
+use crate::features::Features;
+use crate::fp::Fp;
+use crate::gicv3::Interface;
+use crate::syndrome::{Exception, Exit, Syndrome};
+use crate::sysreg::{self, CNTHCTL, HCR_EL2, MDCR_EL2, read};
+
+/// Where the vectors find the context: [sp] plus this, when a lower level runs.
+pub(crate) const FRAME_CONTEXT: usize = 96;
+const FRAME_SIZE: usize = 112;
+
+/// What the vectors say: see `lower` there.
+const SYNCHRONOUS: u64 = 0;
+const IRQ: u64 = 1;
+const FIQ: u64 = 2;
+
+/// Runs a lower level with the general-purpose state of `context` until an exception.
+///
+/// # Safety
+/// The rest of the context is loaded, and stage 2 keeps the lower level off Bulkhead's memory.
+#[unsafe(naked)]
+unsafe extern "C" fn run(_context: *mut Context) -> u64 {
+    naked_asm!(
+        "stp x29, x30, [sp, #-{frame_size}]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "str x0, [sp, #{frame_context}]",
+        "ldp x2, x3, [x0, #{pc}]",
+        "msr elr_el2, x2",
+        "msr spsr_el2, x3",
+        "ldp x2, x3, [x0, #16]",
+        "ldp x4, x5, [x0, #32]",
+        "ldp x6, x7, [x0, #48]",
+        "ldp x8, x9, [x0, #64]",
+        "ldp x10, x11, [x0, #80]",
+        "ldp x12, x13, [x0, #96]",
+        "ldp x14, x15, [x0, #112]",
+        "ldp x16, x17, [x0, #128]",
+        "ldp x18, x19, [x0, #144]",
+        "ldp x20, x21, [x0, #160]",
+        "ldp x22, x23, [x0, #176]",
+        "ldp x24, x25, [x0, #192]",
+        "ldp x26, x27, [x0, #208]",
+        "ldp x28, x29, [x0, #224]",
+        "ldr x30, [x0, #240]",
+        "ldp x0, x1, [x0]",
+        "eret",
+        // No speculation past the return.
+        "dsb nsh",
+        "isb",
+        // The vectors come here: x0 = kind, x1 = context.
+        ".global bulkhead_leave",
+        "bulkhead_leave:",
+        "mrs x2, elr_el2",
+        "mrs x3, spsr_el2",
+        "stp x2, x3, [x1, #{pc}]",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x23, x24, [sp, #48]",
+        "ldp x25, x26, [sp, #64]",
+        "ldp x27, x28, [sp, #80]",
+        "ldp x29, x30, [sp], #{frame_size}",
+        "ret",
+        frame_size = const FRAME_SIZE,
+        frame_context = const FRAME_CONTEXT,
+        pc = const PC,
+    )
+}
+
+/// A core's registers below S-EL2: who has them, and the way in and out.
+#[derive(Debug)]
+pub struct Cpu {
+    features: Features,
+    banks: Banks,
+    /// The interrupt interface of the core.
+    pub interface: Interface,
+    /// Whose EL1 state the core's registers hold.
+    loaded: Loaded,
+    normal_world: SystemState,
+    fp: Fp,
+}
+
+/// Whose EL1 state is in the registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Loaded {
+    /// The normal world's.
+    NormalWorld,
+    /// That of the context at this address, which is only compared.
+    Context(usize),
+    /// Nobody's: all are saved.
+    Nobody,
+}
+
+/// HCR_EL2 while partitions may run: constant, so that no entry writes it.
+fn hypervisor_configuration(features: &Features) -> u64 {
+    let value = HCR_EL2::E2H.val(1)
+        + HCR_EL2::RW.val(1)
+        + HCR_EL2::VM.val(1)
+        + HCR_EL2::PTW.val(1)
+        + HCR_EL2::AMO.val(1)
+        + HCR_EL2::IMO.val(1)
+        + HCR_EL2::FMO.val(1)
+        + HCR_EL2::FB.val(1)
+        + HCR_EL2::BSU.val(1)
+        + HCR_EL2::TID3.val(1)
+        + HCR_EL2::TSC.val(1)
+        + HCR_EL2::TIDCP.val(1)
+        + HCR_EL2::TACR.val(1)
+        + HCR_EL2::TSW.val(1)
+        + HCR_EL2::TLOR.val(1)
+        + HCR_EL2::TERR.val(1)
+        + HCR_EL2::TEA.val(1)
+        + HCR_EL2::FWB.val(features.forced_write_back.into())
+        + HCR_EL2::API.val(features.pointer_authentication.into())
+        + HCR_EL2::APK.val(features.pointer_authentication.into())
+        + HCR_EL2::ATA.val(features.memory_tagging.into());
+    value.value
+}
+
+/// MDCR_EL2: debug, trace, profiling and performance monitors trap.
+fn debug_configuration(features: &Features) -> u64 {
+    let value = MDCR_EL2::TDRA.val(1)
+        + MDCR_EL2::TDOSA.val(1)
+        + MDCR_EL2::TDA.val(1)
+        + MDCR_EL2::TPM.val(1)
+        + MDCR_EL2::TPMCR.val(1)
+        + MDCR_EL2::TPMS.val(1)
+        + MDCR_EL2::TTRF.val(1)
+        + MDCR_EL2::HPMN.val(features.counters.into());
+    value.value
+}
+
+impl Cpu {
+    /// Takes over this core, whose registers hold what the normal world left or will start with.
+    /// `vectors` has [`vector_state_size`](crate::fp::vector_state_size) bytes.
+    pub fn new(features: Features, interface: Interface, vectors: &'static mut [u8]) -> Self {
+        let fp = Fp::new(&features, vectors);
+        let identity = read!("midr_el1");
+        // SAFETY: the values confine lower levels; S-EL2 itself keeps E2H, and its memory does not
+        // depend on any of them.
+        unsafe {
+            sysreg::write!("hcr_el2", hypervisor_configuration(&features));
+            sysreg::write!("mdcr_el2", debug_configuration(&features));
+            sysreg::write!("cnthctl_el2", CNTHCTL::EL1PCTEN.val(1).value);
+            sysreg::write!("cntvoff_el2", 0);
+            sysreg::write!("vpidr_el2", identity);
+            sysreg::write!("hstr_el2", 0);
+            if features.hcrx {
+                sysreg::write!("S3_4_C1_C2_2", 0);
+            }
+            if features.fine_grained_traps {
+                // HFGRTR, HFGWTR, HFGITR, HDFGRTR, HDFGWTR: only what traps when its bit is zero.
+                sysreg::write!("S3_4_C1_C1_4", 0);
+                sysreg::write!("S3_4_C1_C1_5", 0);
+                sysreg::write!("S3_4_C1_C1_6", 0);
+                sysreg::write!("S3_4_C3_C1_4", 0);
+                sysreg::write!("S3_4_C3_C1_5", 0);
+            }
+        }
+        sysreg::isb();
+        Self {
+            features,
+            banks: Banks {
+                pointer_keys: features.pointer_authentication,
+                tags: features.memory_tagging,
+            },
+            interface,
+            loaded: Loaded::NormalWorld,
+            normal_world: SystemState::default(),
+            fp,
+        }
+    }
+
+    /// Runs `context` until something reaches S-EL2 that concerns the caller. A context that was
+    /// loaded before has been [parked](Self::park).
+    #[inline]
+    pub fn enter(&mut self, context: &mut Context) -> Exit {
+        self.load(context);
+        loop {
+            // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
+            let kind = unsafe { run(context) };
+            self.interface.load();
+            match kind {
+                SYNCHRONOUS => {
+                    let esr = read!("esr_el2");
+                    if esr >> 26 & 0x3f == EC_FP && self.features.fp && !self.fp.is_given() {
+                        self.fp.give(&context.fp);
+                        continue;
+                    }
+                    return Exit::Synchronous(Syndrome {
+                        esr,
+                        far: read!("far_el2"),
+                        hpfar: read!("hpfar_el2"),
+                        level: Exception::of(context.spsr),
+                    });
+                }
+                IRQ => return Exit::Irq,
+                FIQ if quiet_virtual_timer() => {}
+                FIQ => return Exit::Fiq,
+                _ => return Exit::SError(read!("esr_el2")),
+            }
+        }
+    }
+
+    #[inline]
+    fn load(&mut self, context: &Context) {
+        let address = core::ptr::from_ref(context).addr();
+        match self.loaded {
+            Loaded::Context(loaded) if loaded == address => return,
+            Loaded::Context(_) => panic!("a context is entered while another one is loaded"),
+            Loaded::NormalWorld => {
+                self.normal_world.save(self.banks);
+                self.interface.leave_normal_world();
+            }
+            Loaded::Nobody => self.interface.load(),
+        }
+        context.system.restore(self.banks);
+        // SAFETY: these are the roots that were built for the context's partition.
+        unsafe {
+            sysreg::write!("S3_4_C2_C6_2", context.stage_two.vstcr);
+            sysreg::write!("vtcr_el2", context.stage_two.vtcr);
+            sysreg::write!("S3_4_C2_C6_0", context.stage_two.vsttbr);
+            sysreg::write!("vttbr_el2", context.stage_two.vttbr);
+            sysreg::write!("vmpidr_el2", context.vmpidr);
+        }
+        self.loaded = Loaded::Context(address);
+    }
+
+    /// Saves what the core's registers hold of `context`, if anything.
+    #[inline]
+    pub fn park(&mut self, context: &mut Context) {
+        if self.loaded != Loaded::Context(core::ptr::from_ref(context).addr()) {
+            return;
+        }
+        context.system.save(self.banks);
+        self.fp.take(&mut context.fp);
+        self.loaded = Loaded::Nobody;
+    }
+
+    /// Gives the normal world its registers back, if a partition had them. Whatever context was
+    /// loaded has been [parked](Self::park).
+    #[inline]
+    pub fn return_to_normal_world(&mut self) {
+        match self.loaded {
+            Loaded::NormalWorld => {}
+            Loaded::Context(_) => panic!("the normal world is entered while a context is loaded"),
+            Loaded::Nobody => {
+                self.normal_world.restore(self.banks);
+                self.fp.return_to_normal_world();
+                self.interface.return_to_normal_world();
+                self.loaded = Loaded::NormalWorld;
+            }
+        }
+    }
+
+    /// Whether non-secure interrupts stay pending while partitions run.
+    #[inline]
+    pub fn mask_non_secure_interrupts(&mut self, mask: bool) {
+        self.interface.mask_non_secure(mask);
+        if self.loaded != Loaded::NormalWorld {
+            self.interface.load();
+        }
+    }
+
+    /// Lets the loaded `context` take an Undefined Instruction exception at EL1.
+    pub fn inject_undefined(&mut self, context: &mut Context) {
+        /// Unknown reason, 32-bit instruction.
+        const SYNDROME: u64 = 1 << 25;
+        debug_assert_eq!(self.loaded, Loaded::Context(core::ptr::from_ref(context).addr()));
+        let sctlr = read!("S3_5_C1_C0_0");
+        // SAFETY: the context's own EL1 registers, as an exception to EL1 would set them.
+        unsafe {
+            sysreg::write!("S3_5_C4_C0_1", context.pc);
+            sysreg::write!("S3_5_C4_C0_0", context.spsr);
+            sysreg::write!("S3_5_C5_C2_0", SYNDROME);
+        }
+        context.pc = read!("S3_5_C12_C0_0").wrapping_add(vector_offset(context.spsr));
+        context.spsr = exception_pstate(context.spsr, sctlr, &self.features);
+    }
+
+    /// The value of general-purpose register `rt` of `context`; 31 is zero.
+    pub fn operand(context: &Context, rt: u8) -> u64 {
+        context.registers().x.get(usize::from(rt)).copied().unwrap_or(0)
+    }
+}
+
+/// Cleans and invalidates a line by set and way, as DC CISW does.
+pub fn clean_invalidate_set_way(operand: u64) {
+    // SAFETY: cleaning before invalidating loses nothing.
+    unsafe { core::arch::asm!("dc cisw, {}", "dsb sy", in(reg) operand, options(nostack)) }
+}
+
+/// The class of a trapped FP access.
+const EC_FP: u64 = 0x07;
+
+/// The partition's virtual timer fires through an interrupt that belongs to the normal world
+/// (DECISIONS 26). Masks it if it was what fired; a pending interrupt of another source fires again
+/// at the next entry.
+fn quiet_virtual_timer() -> bool {
+    const ENABLE: u64 = 1;
+    const IMASK: u64 = 1 << 1;
+    const ISTATUS: u64 = 1 << 2;
+    let control = read!("S3_5_C14_C3_1");
+    if control & (ENABLE | IMASK | ISTATUS) != ENABLE | ISTATUS {
+        return false;
+    }
+    // SAFETY: the loaded context's own timer.
+    unsafe { sysreg::write!("S3_5_C14_C3_1", ENABLE | IMASK) }
+    sysreg::isb();
+    true
+}
+
+/// The vector of a synchronous exception to EL1 from where `spsr` says.
+fn vector_offset(spsr: u64) -> u64 {
+    match spsr & 0x1f {
+        0b0_0101 => 0x200,
+        0b0_0100 => 0x000,
+        mode if mode & 0x10 != 0 => 0x600,
+        _ => 0x400,
+    }
+}
+
+/// PSTATE after an exception to EL1 from a PSTATE of `spsr`.
+fn exception_pstate(spsr: u64, sctlr: u64, features: &Features) -> u64 {
+    const EL1H_DAIF: u64 = 0x3c5;
+    /// NZCV and DIT stay.
+    const KEPT: u64 = 0xf << 28 | 1 << 24;
+    const PAN: u64 = 1 << 22;
+    const SSBS: u64 = 1 << 12;
+    const TCO: u64 = 1 << 25;
+    const SCTLR_SPAN: u64 = 1 << 23;
+    const SCTLR_DSSBS: u64 = 1 << 44;
+    let mut pstate = EL1H_DAIF | spsr & KEPT;
+    if features.pan && (spsr & PAN != 0 || sctlr & SCTLR_SPAN == 0) {
+        pstate |= PAN;
+    }
+    if features.ssbs && sctlr & SCTLR_DSSBS != 0 {
+        pstate |= SSBS;
+    }
+    if features.memory_tagging {
+        pstate |= TCO;
+    }
+    pstate
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trees over recorded memory, checked after each edit.
+
+use std::boxed::Box;
+
+use crate::MapError;
+use crate::addr::{PAGE_SIZE, Pa, PageRange, Va};
+use crate::attrs::{MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes};
+use crate::pool::{PagePool, bitmap_words};
+use crate::stage1::{self, Stage1};
+use crate::stage2::{Stage2, Stage2Layout};
+use crate::testing::{Checker, RecordedMemory, Recorder, Step, Walker};
+use crate::tlb::Stage;
+
+pub(super) const KIB_4: u64 = 1 << 12;
+pub(super) const MIB_2: u64 = 1 << 21;
+pub(super) const GIB: u64 = 1 << 30;
+
+/// Where the pool of each test is: no alignment beyond a page.
+pub(super) const POOL_BASE: Pa = Pa(0x0e10_3000);
+
+pub(super) const RWX: Stage2Attributes = Stage2Attributes {
+    memory: MemoryType::Normal,
+    permissions: Permissions::READ_WRITE_EXECUTE,
+};
+pub(super) const RO: Stage2Attributes = Stage2Attributes {
+    memory: MemoryType::Normal,
+    permissions: Permissions::READ_ONLY,
+};
+pub(super) const DEVICE: Stage2Attributes = Stage2Attributes {
+    memory: MemoryType::Device,
+    permissions: Permissions::READ_WRITE,
+};
+
+pub(super) const TEXT: Stage1Attributes = Stage1Attributes {
+    memory: MemoryType::Normal,
+    permissions: Permissions::READ_EXECUTE,
+    space: Space::Secure,
+};
+pub(super) const SHARED: Stage1Attributes = Stage1Attributes {
+    memory: MemoryType::Normal,
+    permissions: Permissions::READ_WRITE,
+    space: Space::NonSecure,
+};
+
+pub(super) fn pool(pages: usize) -> PagePool<'static> {
+    let range = PageRange::new(POOL_BASE, pages as u64 * PAGE_SIZE).unwrap();
+    PagePool::new(
+        range,
+        Box::leak(vec![u64::MAX; bitmap_words(pages)].into_boxed_slice()),
+    )
+    .unwrap()
+}
+
+/// One tree of either stage, and what it works with.
+pub(super) struct Fixture<T> {
+    pub(super) tree: T,
+    pub(super) pool: PagePool<'static>,
+    pub(super) mem: RecordedMemory,
+    pub(super) recorder: Recorder,
+    pub(super) walker: Walker,
+    pub(super) checker: Checker,
+    root_pages: usize,
+}
+
+/// What both stages offer, for tests of both.
+pub(super) trait Stages: Sized {
+    type Attributes: Copy + PartialEq + std::fmt::Debug;
+    fn map(
+        f: &mut Fixture<Self>,
+        start: u64,
+        pa: u64,
+        bytes: u64,
+        a: Self::Attributes,
+    ) -> Result<(), MapError>;
+    fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError>;
+    fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Self::Attributes)>;
+}
+
+impl Stages for Stage2 {
+    type Attributes = Stage2Attributes;
+
+    fn map(
+        f: &mut Fixture<Self>,
+        start: u64,
+        pa: u64,
+        bytes: u64,
+        a: Stage2Attributes,
+    ) -> Result<(), MapError> {
+        f.tree.map(
+            start,
+            Pa(pa),
+            bytes,
+            a,
+            &mut f.pool,
+            &mut f.mem,
+            &mut f.recorder,
+        )
+    }
+
+    fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
+        f.tree
+            .unmap(start, bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+    }
+
+    fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage2Attributes)> {
+        f.tree.lookup(address, &f.mem)
+    }
+}
+
+impl Stages for Stage1 {
+    type Attributes = Stage1Attributes;
+
+    fn map(
+        f: &mut Fixture<Self>,
+        start: u64,
+        pa: u64,
+        bytes: u64,
+        a: Stage1Attributes,
+    ) -> Result<(), MapError> {
+        f.tree.map(
+            Va(start),
+            Pa(pa),
+            bytes,
+            a,
+            &mut f.pool,
+            &mut f.mem,
+            &mut f.recorder,
+        )
+    }
+
+    fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
+        f.tree
+            .unmap(Va(start), bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+    }
+
+    fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage1Attributes)> {
+        f.tree.lookup(Va(address), &f.mem)
+    }
+}
+
+pub(super) fn stage2(ipa_bits: u32, space: Space, pages: usize) -> Fixture<Stage2> {
+    let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
+    let layout = Stage2Layout::new(ipa_bits).unwrap();
+    let tree = Stage2::new(layout, space, true, &mut pool, &mut mem).unwrap();
+    let walker = Walker::stage2(tree.root(), layout.t0sz(), layout.sl0());
+    let checker = Checker::new(Stage::Two, space, walker, &mem);
+    let root_pages = layout.root_pages();
+    fixture(tree, pool, mem, walker, checker, root_pages)
+}
+
+pub(super) fn stage1(pages: usize) -> Fixture<Stage1> {
+    let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
+    let tree = Stage1::new(&mut pool, &mut mem).unwrap();
+    let walker = Walker::stage1(tree.root(), stage1::T1SZ);
+    let checker = Checker::new(Stage::One, Space::Secure, walker, &mem);
+    fixture(tree, pool, mem, walker, checker, 1)
+}
+
+fn fixture<T>(
+    tree: T,
+    pool: PagePool<'static>,
+    mem: RecordedMemory,
+    walker: Walker,
+    checker: Checker,
+    root_pages: usize,
+) -> Fixture<T> {
+    mem.trace.take();
+    let recorder = Recorder(mem.trace.clone());
+    Fixture {
+        tree,
+        pool,
+        mem,
+        recorder,
+        walker,
+        checker,
+        root_pages,
+    }
+}
+
+impl<T: Stages> Fixture<T> {
+    pub(super) fn map(
+        &mut self,
+        start: u64,
+        pa: u64,
+        bytes: u64,
+        attributes: T::Attributes,
+    ) -> Result<(), MapError> {
+        self.edit(|f| T::map(f, start, pa, bytes, attributes))
+    }
+
+    pub(super) fn unmap(&mut self, start: u64, bytes: u64) -> Result<(), MapError> {
+        self.edit(|f| T::unmap(f, start, bytes))
+    }
+
+    /// Runs an edit with as few free pages as it takes, after it has failed with each smaller
+    /// number, and checks everything that holds of every edit.
+    fn edit(
+        &mut self,
+        mut edit: impl FnMut(&mut Self) -> Result<(), MapError>,
+    ) -> Result<(), MapError> {
+        let mut held = Vec::new();
+        while let Some(page) = self.pool.alloc(&mut self.mem) {
+            held.push(page);
+        }
+        // What the zeroing of held pages would say to the checker is not part of the edit.
+        let mut before = self.mem.tables.clone();
+        self.mem.trace.take();
+        let mut short = 0;
+        let result = loop {
+            let used = self.pool.used();
+            let result = edit(self);
+            let steps = self.mem.trace.take();
+            if result.is_ok() {
+                self.checker.edit(&steps).unwrap();
+                let taken = steps
+                    .iter()
+                    .filter(|step| matches!(step, Step::Zero(_)))
+                    .count();
+                assert_eq!(
+                    short, taken,
+                    "it fails until it has what it takes, and no longer"
+                );
+                break result;
+            }
+            assert_eq!(steps, [], "a failed edit touches nothing");
+            assert!(
+                self.mem.tables == before,
+                "a failed edit leaves the tables as they were"
+            );
+            assert_eq!(self.pool.used(), used, "a failed edit takes no page");
+            match held.pop() {
+                Some(page) if result == Err(MapError::NoMemory) => {
+                    short += 1;
+                    self.pool.free(page).unwrap();
+                }
+                Some(page) => {
+                    held.push(page);
+                    break result;
+                }
+                None => break result,
+            }
+            before = self.mem.tables.clone();
+        };
+        for page in held {
+            self.pool.free(page).unwrap();
+        }
+        self.checker.agrees_with(&self.mem);
+        assert_eq!(
+            self.pool.used(),
+            self.root_pages + self.tables(),
+            "no page is lost"
+        );
+        result
+    }
+
+    /// How many tables there are beside the root.
+    pub(super) fn tables(&self) -> usize {
+        self.walker.tables(&self.mem).len()
+    }
+
+    /// How many bytes the descriptor that maps `address` maps.
+    pub(super) fn granule(&self, address: u64) -> Option<u64> {
+        self.walker
+            .translate(&self.mem, address)
+            .ok()
+            .map(|translation| translation.bytes)
+    }
+
+    /// The output address of `address`, on which the walker and the lookup agree.
+    pub(super) fn output(&self, address: u64) -> Option<u64> {
+        let walked = self
+            .walker
+            .translate(&self.mem, address)
+            .ok()
+            .map(|found| found.pa);
+        assert_eq!(
+            T::lookup(self, address).map(|(pa, _)| pa.0),
+            walked,
+            "{address:#x}"
+        );
+        walked
+    }
+
+    /// The steps of an edit that must succeed, without the checks.
+    pub(super) fn steps(
+        &mut self,
+        edit: impl FnOnce(&mut Self) -> Result<(), MapError>,
+    ) -> Vec<Step> {
+        self.mem.trace.take();
+        edit(self).unwrap();
+        let steps = self.mem.trace.take();
+        self.checker.edit(&steps).unwrap();
+        steps
+    }
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tests of the engine as a whole. What one module does alone is tested beside it.
+
+mod fixture;
+mod model;
+mod order;
+mod stage1;
+mod stage2;

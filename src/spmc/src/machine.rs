@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine as the core sees it: [`Hardware`] on top of the aarch64 layer, one value for each core.
+
+use core::fmt;
+
+use bulkhead_abi::{Function, Registers, Width};
+use bulkhead_arch::context::Context;
+use bulkhead_arch::features::Features;
+use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor};
+use bulkhead_arch::mmio::Frame;
+use bulkhead_arch::switch::Cpu;
+use bulkhead_arch::{conduit, id_registers, percore, timer};
+use bulkhead_core::hardware::{
+    Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister,
+};
+use bulkhead_mm::addr::Pa;
+use bulkhead_mm::attrs::Space;
+
+use crate::console;
+use crate::memory::Memory;
+use crate::space::AddressSpace;
+
+/// What all cores share of the machine.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the cores have.
+    pub features: Features,
+    /// Translation tables.
+    pub memory: Memory,
+    /// The partitions' addresses, by index of the partition.
+    pub spaces: &'static [AddressSpace],
+    /// The interrupt controller.
+    pub gic: Gic,
+}
+
+/// The interrupt controller's frames, mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Gic {
+    /// The distributor.
+    pub distributor: Distributor,
+    /// Regions of redistributors and their lengths.
+    pub redistributors: &'static [(Frame, usize)],
+}
+
+impl Gic {
+    /// The redistributor of the calling core.
+    pub fn own_redistributor(&self) -> Option<Redistributor> {
+        let affinity = percore::affinity();
+        self.redistributors
+            .iter()
+            .find_map(|(frame, length)| Redistributor::find(*frame, *length, affinity))
+    }
+}
+
+/// A core's own machine.
+#[derive(Debug)]
+pub struct Machine {
+    /// The way in and out of lower levels.
+    pub cpu: Cpu,
+    shared: &'static Shared,
+}
+
+impl Machine {
+    /// Takes over the calling core, whose redistributor is `redistributor`. `vectors` has
+    /// [`vector_state_size`](bulkhead_arch::fp::vector_state_size) bytes.
+    pub fn new(
+        shared: &'static Shared,
+        redistributor: Redistributor,
+        vectors: &'static mut [u8],
+    ) -> Self {
+        let interface = Interface::set_up(shared.gic.distributor, redistributor);
+        timer::set_deadline(None);
+        Self { cpu: Cpu::new(shared.features, interface, vectors), shared }
+    }
+}
+
+impl Hardware for Machine {
+    type Context = Context;
+
+    #[inline]
+    fn now(&self) -> u64 {
+        timer::now()
+    }
+
+    #[inline]
+    fn ticks_per_second(&self) -> u64 {
+        timer::ticks_per_second()
+    }
+
+    #[inline]
+    fn park(&mut self, context: &mut Context) {
+        self.cpu.park(context);
+    }
+
+    #[inline]
+    fn set_deadline(&mut self, deadline: Option<u64>) {
+        timer::set_deadline(deadline);
+    }
+
+    #[inline]
+    fn mask_non_secure_interrupts(&mut self, mask: bool) {
+        self.cpu.mask_non_secure_interrupts(mask);
+    }
+
+    fn acknowledge(&mut self) -> Acknowledged {
+        match self.cpu.interface.acknowledge() {
+            Some(timer::INTID) => {
+                timer::set_deadline(None);
+                self.cpu.interface.deactivate(timer::INTID);
+                Acknowledged::Deadline
+            }
+            Some(intid) => Acknowledged::Secure(intid),
+            None => Acknowledged::Spurious,
+        }
+    }
+
+    fn hand_group0_to_el3(&mut self) -> bool {
+        if !self.shared.features.sees_group0 || !self.cpu.interface.group0_is_pending() {
+            return false;
+        }
+        let mut registers = Registers::ZERO;
+        registers.x[0] = Function::El3IntrHandle.id(Width::W32);
+        conduit::smc(&mut registers);
+        true
+    }
+
+    fn disable_interrupt(&mut self, intid: u32) {
+        self.cpu.interface.disable(intid);
+    }
+
+    fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
+        let addresses = self.shared.spaces.get(partition)?;
+        addresses.translate(&self.shared.memory, space, ipa, pages)
+    }
+
+    fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
+        self.shared.memory.map_mailbox(slot, buffers)
+    }
+
+    fn unmap_mailbox(&mut self, slot: usize) {
+        self.shared.memory.unmap_mailbox(slot);
+    }
+
+    fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
+        self.shared.memory.write_rx(slot, offset, bytes)
+    }
+
+    fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault> {
+        self.shared.memory.clear_rx(slot, offset)
+    }
+
+    fn print(&mut self, line: fmt::Arguments<'_>) {
+        console::print(line);
+    }
+
+    #[inline]
+    fn forward_smc(&mut self, registers: &mut Registers) {
+        conduit::smc(registers);
+    }
+
+    fn id_register(&self, register: SystemRegister) -> u64 {
+        id_registers::read(register) & !self.shared.features.hidden_fields(register)
+    }
+
+    fn inject_undefined(&mut self, context: &mut Context) {
+        self.cpu.inject_undefined(context);
+    }
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! S-EL2's final map, and what is mapped into it later: devices, stacks, windows and mailboxes.
+//!
+//! | what | permissions |
+//! |---|---|
+//! | text | read, execute |
+//! | constants | read |
+//! | data, boot stack, arena, pages for tables | read, write |
+//! | devices | read, write, nGnRnE |
+//! | windows and mailboxes | as asked, never execute |
+//!
+//! Nothing else is mapped; the page below each stack is not.
+
+use core::ops::Range;
+
+use bulkhead_arch::layout::{self, DEVICES, MAILBOXES, STACK_SIZE, STACK_STRIDE, STACKS, WINDOWS};
+use bulkhead_arch::mmio::Frame;
+use bulkhead_arch::tables::{OwnTlb, TablePages};
+use bulkhead_arch::{copy, entry};
+use bulkhead_core::hardware::{CopyFault, MailboxBuffers, OutOfMemory};
+use bulkhead_core::sync::Mutex;
+use bulkhead_mm::MapError;
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange, Va};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage1Attributes};
+use bulkhead_mm::pool::{PagePool, bitmap_words};
+use bulkhead_mm::stage1::Stage1;
+
+use crate::arena::Arena;
+
+/// The largest RX or TX buffer, and so the distance of buffers in their area.
+const BUFFER_STRIDE: usize = bulkhead_core::mailbox::MAX_PAGES as usize * PAGE_SIZE as usize;
+/// RX and TX.
+const MAILBOX_STRIDE: usize = 2 * BUFFER_STRIDE;
+/// Devices lie at the same offset in 2 MiB as physically, so that blocks can map them.
+const BLOCK: usize = 2 << 20;
+
+/// Translation tables: S-EL2's own, and the pages that all tables are made of.
+///
+/// Lock order: own map, then pages.
+#[derive(Debug)]
+pub struct Memory {
+    own: Mutex<Own>,
+    /// Pages of tables.
+    pub pages: Mutex<Pages>,
+}
+
+#[derive(Debug)]
+struct Own {
+    stage1: Stage1,
+    next_device: usize,
+}
+
+/// The pool, and access to what it hands out.
+#[derive(Debug)]
+pub struct Pages {
+    /// Which pages are free.
+    pub pool: PagePool<'static>,
+    /// Their contents.
+    pub tables: TablePages,
+}
+
+const fn attributes(memory: MemoryType, permissions: Permissions, space: Space) -> Stage1Attributes {
+    Stage1Attributes { memory, permissions, space }
+}
+
+const OWN_DATA: Stage1Attributes =
+    attributes(MemoryType::Normal, Permissions::READ_WRITE, Space::Secure);
+
+/// Makes the final map of `ram_size` bytes from the load address on, of which `early_size` are in the
+/// early map, and switches to it. What the image leaves is shared: half of it becomes pages for
+/// tables, the other half the arena.
+///
+/// Called once, with the early map.
+pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), MapError> {
+    let start = layout::image().end;
+    let end = layout::IMAGE_BASE + ram_size;
+    let page = PAGE_SIZE as usize;
+    let free_pages = (end - start) / page;
+    let words = bitmap_words(free_pages);
+    let bitmap_end = (start + words * size_of::<u64>()).next_multiple_of(page);
+    assert!(bitmap_end + 32 * page < layout::IMAGE_BASE + early_size, "the board's RAM is too small");
+    let pool_end = bitmap_end + (end - bitmap_end) / 2 / page * page;
+
+    // SAFETY: the memory behind the image is mapped and nobody's; the bitmap takes the first part,
+    // the tables the second, the arena the rest.
+    let (bitmap, tables, arena) = unsafe {
+        let first = core::ptr::with_exposed_provenance_mut::<u64>(start);
+        first.write_bytes(0, words);
+        let range = PageRange::new(Pa(entry::physical(bitmap_end)), (pool_end - bitmap_end) as u64)
+            .ok_or(MapError::OutOfRange)?;
+        (
+            core::slice::from_raw_parts_mut(first, words),
+            (range, TablePages::new(range)),
+            Arena::new(pool_end, end),
+        )
+    };
+    let (range, mut tables) = tables;
+    let mut pool = PagePool::new(range, bitmap).ok_or(MapError::NoMemory)?;
+    let stage1 = Stage1::new(&mut pool, &mut tables).ok_or(MapError::NoMemory)?;
+    let mut own = Own { stage1, next_device: DEVICES };
+    let mut pages = Pages { pool, tables };
+    let normal = |permissions| attributes(MemoryType::Normal, permissions, Space::Secure);
+    for (part, permissions) in [
+        (layout::text(), Permissions::READ_EXECUTE),
+        (layout::rodata(), Permissions::READ_ONLY),
+        (layout::data(), Permissions::READ_WRITE),
+        (layout::boot_stack(), Permissions::READ_WRITE),
+        (start..end, Permissions::READ_WRITE),
+    ] {
+        if !part.is_empty() {
+            own.map_linear(part, normal(permissions), &mut pages)?;
+        }
+    }
+    let root = own.stage1.root().0;
+    // SAFETY: the image, the stack and the memory behind them are mapped as before; the tables are
+    // never freed.
+    unsafe { entry::install_map(root) };
+    Ok((Memory { own: Mutex::new(own), pages: Mutex::new(pages) }, arena))
+}
+
+impl Own {
+    fn map(
+        &mut self,
+        va: usize,
+        range: PageRange,
+        attributes: Stage1Attributes,
+        pages: &mut Pages,
+    ) -> Result<(), MapError> {
+        self.stage1.map(
+            Va(va as u64),
+            range.base(),
+            range.bytes(),
+            attributes,
+            &mut pages.pool,
+            &mut pages.tables,
+            &mut OwnTlb,
+        )
+    }
+
+    fn map_linear(
+        &mut self,
+        part: Range<usize>,
+        attributes: Stage1Attributes,
+        pages: &mut Pages,
+    ) -> Result<(), MapError> {
+        let pa = Pa(entry::physical(part.start));
+        let range = PageRange::new(pa, part.len() as u64).ok_or(MapError::Unaligned)?;
+        self.map(part.start, range, attributes, pages)
+    }
+
+    fn unmap(&mut self, va: usize, bytes: u64, pages: &mut Pages) -> Result<(), MapError> {
+        let Pages { pool, tables } = pages;
+        self.stage1.unmap(Va(va as u64), bytes, pool, tables, &mut OwnTlb)
+    }
+}
+
+impl Memory {
+    /// Maps the registers of a device: the pages around `size` bytes from `base` on.
+    ///
+    /// # Errors
+    /// [`MapError`], for addresses out of range or without memory for tables.
+    pub fn map_device(&self, base: u64, size: usize) -> Result<Frame, MapError> {
+        let offset = base % PAGE_SIZE;
+        let bytes = (offset + size as u64).next_multiple_of(PAGE_SIZE);
+        let range = PageRange::new(Pa(base - offset), bytes).ok_or(MapError::OutOfRange)?;
+        let mut own = self.own.lock();
+        let va = own.next_device + (range.base().0 as usize) % BLOCK;
+        let device = attributes(MemoryType::Device, Permissions::READ_WRITE, Space::Secure);
+        own.map(va, range, device, &mut self.pages.lock())?;
+        own.next_device = (va + range.bytes() as usize).next_multiple_of(BLOCK);
+        // SAFETY: mapped just now, for good, as device memory; callers name registers of devices that
+        // the board or the manifest says are there.
+        Ok(unsafe { Frame::new(va + offset as usize) })
+    }
+
+    /// Maps a stack for core `index` on memory of the arena; returns its end.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_stack(&self, index: usize, memory: &'static mut [u8]) -> Result<usize, MapError> {
+        assert_eq!(memory.len(), STACK_SIZE, "a stack of another size");
+        let pa = Pa(entry::physical(memory.as_ptr().addr()));
+        let range = PageRange::new(pa, memory.len() as u64).ok_or(MapError::Unaligned)?;
+        let va = STACKS + index * STACK_STRIDE;
+        self.own.lock().map(va, range, OWN_DATA, &mut self.pages.lock())?;
+        Ok(va + STACK_SIZE)
+    }
+
+    /// Maps `range` of secure memory at the window of the calling core, `core`, for as long as `with`
+    /// runs.
+    ///
+    /// # Errors
+    /// [`MapError`], for a range beyond what addresses can have, or without memory for tables.
+    pub fn window<R>(
+        &self,
+        core: usize,
+        range: PageRange,
+        permissions: Permissions,
+        with: impl FnOnce(&Window) -> R,
+    ) -> Result<R, MapError> {
+        let va = WINDOWS + core * BLOCK;
+        assert!(range.bytes() <= BLOCK as u64, "a window of more than 2 MiB");
+        let foreign = attributes(MemoryType::Normal, permissions, Space::Secure);
+        self.own.lock().map(va, range, foreign, &mut self.pages.lock())?;
+        let result = with(&Window { base: va, bytes: range.bytes() as usize });
+        self.own.lock().unmap(va, range.bytes(), &mut self.pages.lock())?;
+        Ok(result)
+    }
+
+    /// Maps the buffers of mailbox `slot`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing is mapped then.
+    pub fn map_mailbox(&self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
+        let MailboxBuffers { rx, tx, space } = buffers;
+        let (rx_va, tx_va) = mailbox(slot);
+        let mut own = self.own.lock();
+        let mut pages = self.pages.lock();
+        let kind = |permissions| attributes(MemoryType::Normal, permissions, *space);
+        own.map(rx_va, *rx, kind(Permissions::READ_WRITE), &mut pages).map_err(|_| OutOfMemory)?;
+        own.map(tx_va, *tx, kind(Permissions::READ_ONLY), &mut pages).map_err(|_| {
+            // What was mapped just now can be unmapped.
+            let _ = own.unmap(rx_va, rx.bytes(), &mut pages);
+            OutOfMemory
+        })
+    }
+
+    /// Takes the buffers of mailbox `slot` out of the map.
+    pub fn unmap_mailbox(&self, slot: usize) {
+        let (rx_va, tx_va) = mailbox(slot);
+        let mut own = self.own.lock();
+        let mut pages = self.pages.lock();
+        for va in [rx_va, tx_va] {
+            let bytes = mapped_bytes(&own.stage1, va, &pages.tables);
+            if bytes != 0 {
+                // Whole pages are unmapped, as they were mapped.
+                let _ = own.unmap(va, bytes, &mut pages);
+            }
+        }
+    }
+
+    /// Copies `bytes` into the RX buffer of mailbox `slot` at `offset`.
+    ///
+    /// # Errors
+    /// [`CopyFault`] when the buffer's memory does not answer or the range leaves the room for it.
+    pub fn write_rx(&self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
+        let end = offset.checked_add(bytes.len()).ok_or(CopyFault)?;
+        if end > BUFFER_STRIDE {
+            return Err(CopyFault);
+        }
+        let (rx_va, _) = mailbox(slot);
+        // SAFETY: the area holds mailboxes and nothing of Rust's; what is not mapped there faults.
+        unsafe { copy::copy_out(rx_va + offset, bytes) }.map_err(|_| CopyFault)
+    }
+
+    /// Clears the RX buffer of mailbox `slot` from `offset` to its end.
+    ///
+    /// # Errors
+    /// As [`write_rx`](Self::write_rx).
+    pub fn clear_rx(&self, slot: usize, offset: usize) -> Result<(), CopyFault> {
+        const ZEROS: [u8; 8] = [0; 8];
+        let (rx_va, _) = mailbox(slot);
+        let size = mapped_bytes(&self.own.lock().stage1, rx_va, &self.pages.lock().tables) as usize;
+        let aligned = offset.next_multiple_of(ZEROS.len()).min(size);
+        self.write_rx(slot, offset, &ZEROS[..aligned.saturating_sub(offset)])?;
+        // SAFETY: as in `write_rx`.
+        unsafe { copy::zero(rx_va + aligned, size - aligned) }.map_err(|_| CopyFault)
+    }
+}
+
+/// Where RX and TX of mailbox `slot` are mapped.
+fn mailbox(slot: usize) -> (usize, usize) {
+    let rx = MAILBOXES + slot * MAILBOX_STRIDE;
+    (rx, rx + BUFFER_STRIDE)
+}
+
+/// How many bytes of the buffer at `va` are mapped.
+fn mapped_bytes(stage1: &Stage1, va: usize, tables: &TablePages) -> u64 {
+    let pages = (va..va + BUFFER_STRIDE).step_by(PAGE_SIZE as usize);
+    pages.take_while(|va| stage1.lookup(Va(*va as u64), tables).is_some()).count() as u64 * PAGE_SIZE
+}
+
+/// Foreign memory that is mapped for a moment.
+#[derive(Debug)]
+pub struct Window {
+    base: usize,
+    bytes: usize,
+}
+
+impl Window {
+    /// Copies from `offset` bytes into the window on.
+    ///
+    /// # Errors
+    /// [`CopyFault`] when the memory does not answer or the range leaves the window.
+    pub fn read(&self, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
+        self.check(offset, to.len())?;
+        // SAFETY: windows hold foreign memory, nothing of Rust's.
+        unsafe { copy::copy_in(to, self.base + offset) }.map_err(|_| CopyFault)
+    }
+
+    /// Copies to `offset` bytes into the window, and cleans what was written to the point of
+    /// coherency.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write(&self, offset: usize, from: &[u8]) -> Result<(), CopyFault> {
+        self.check(offset, from.len())?;
+        // SAFETY: as in `read`.
+        unsafe { copy::copy_out(self.base + offset, from) }.map_err(|_| CopyFault)?;
+        bulkhead_arch::cache::clean_to_coherency(self.base + offset, from.len());
+        Ok(())
+    }
+
+    /// Cleans and invalidates all of the window.
+    pub fn flush(&self) {
+        bulkhead_arch::cache::flush(self.base, self.bytes);
+    }
+
+    fn check(&self, offset: usize, length: usize) -> Result<(), CopyFault> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => Err(CopyFault),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The partitions in boot order, as the core wants them.
+
+use bulkhead_abi::EndpointId;
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_arch::context::{Context, StageTwo};
+use bulkhead_arch::features::Features;
+use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
+use bulkhead_core::{Partition, PartitionConfig};
+use bulkhead_manifest::{
+    Accepted, MemoryKind, NsInterruptsAction, Range, Reserved, SpManifest, SpmcManifest,
+};
+
+use crate::arena::{Arena, ArenaFull};
+use crate::load::{Loaded, Loader, Refused};
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::space::{self, AddressSpace};
+
+/// What was loaded.
+pub struct Partitions {
+    /// In boot order.
+    pub partitions: &'static [Partition<Machine>],
+    /// Their addresses, in the same order.
+    pub spaces: &'static [AddressSpace],
+}
+
+/// Loads every partition that the manifest announces; those that are refused are named and left out.
+///
+/// # Errors
+/// [`ArenaFull`] when there is no memory even for those that were loaded.
+pub fn load(
+    memory: &Memory,
+    manifest: &SpmcManifest<'static>,
+    reserved: &'static [Reserved],
+    features: &Features,
+    arena: &mut Arena,
+) -> Result<Partitions, ArenaFull> {
+    let slots = arena.slice(manifest.partition_count() as usize, |_, _| Ok::<_, ArenaFull>(None))?;
+    if let Some(layout) = space::layout(highest_address(manifest), features) {
+        let loader = Loader { memory, manifest, reserved, layout, features };
+        load_all(&loader, slots, arena);
+    } else {
+        log::error!("the manifest's memory is beyond what every core can address");
+    }
+    // Boot order first, then the order of the manifest; those without an order come last (B-11).
+    slots.sort_unstable_by_key(|slot: &Option<Loaded>| {
+        slot.as_ref().map_or((u32::MAX, u32::MAX), |loaded| {
+            let order = loaded.accepted.manifest.boot_order.map_or(u32::from(u16::MAX), u32::from);
+            (order, loaded.vm.index)
+        })
+    });
+    let count = slots.iter().flatten().count();
+    let mut loaded = slots.iter_mut();
+    let spaces = arena.slots(count)?;
+    let mut registers = spaces.iter_mut().zip(1..);
+    let partitions = arena.slice(count, |arena, _| {
+        let partition = loaded.find_map(Option::take);
+        let (Some(partition), Some((space, vmid))) = (partition, registers.next()) else {
+            return Err(ArenaFull);
+        };
+        let space = &*space.write(partition.space.finish(vmid, features));
+        make(partition.vm, &partition.accepted, partition.boot_information, space.registers, arena)
+    })?;
+    // SAFETY: each slot was written: the closure ran for each index, or an error was returned.
+    let spaces = unsafe { spaces.assume_init_ref() };
+    Ok(Partitions { partitions, spaces })
+}
+
+fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena) {
+    let most = if loader.features.vmid16 { u16::MAX } else { u8::MAX.into() };
+    for (position, vm) in loader.manifest.partitions().enumerate() {
+        let (earlier, rest) = slots.split_at_mut(position);
+        let accepted = earlier.iter().flatten().map(|loaded: &Loaded| loaded.accepted);
+        let result = if position < usize::from(most) {
+            loader.load(vm, accepted, arena)
+        } else {
+            Err(Refused::NotSupported("more partitions than VMIDs"))
+        };
+        match result {
+            Ok(loaded) => {
+                announce(&loaded.accepted);
+                rest[0] = Some(loaded);
+            }
+            Err(refused) => log::error!("{} ({}) is refused: {refused}", vm.debug_name, vm.id),
+        }
+    }
+}
+
+fn announce(accepted: &Accepted<'static>) {
+    let Accepted { name, layout, manifest } = accepted;
+    log::info!(
+        "{name} ({}): FF-A {}, {} vCPU, {}",
+        layout.id,
+        manifest.ffa_version,
+        layout.vcpu_count,
+        layout.memory,
+    );
+    if manifest.ns_interrupts_action == NsInterruptsAction::ManagedExit {
+        log::warn!("{name}: managed exit is not done yet: non-secure interrupts preempt it");
+    }
+}
+
+/// Makes the partition and its execution contexts.
+fn make(
+    vm: bulkhead_manifest::VmNode<'static>,
+    accepted: &Accepted<'static>,
+    boot_information: Option<(u8, u64)>,
+    stage_two: StageTwo,
+    arena: &mut Arena,
+) -> Result<Partition<Machine>, ArenaFull> {
+    let Accepted { name, layout, manifest } = accepted;
+    let uuids = arena.slice(manifest.uuids().count(), |_, index| {
+        manifest.uuids().nth(index).ok_or(ArenaFull)
+    })?;
+    let count = manifest.device_regions().map(|region| region.interrupts().count()).sum();
+    let mut left = manifest.device_regions();
+    let mut region = left.next();
+    let mut taken = 0;
+    let interrupts = arena.slice(count, |_, _| {
+        loop {
+            let current = region.as_ref().ok_or(ArenaFull)?;
+            if let Some(interrupt) = current.interrupts().nth(taken) {
+                taken += 1;
+                return Ok(interrupt.id);
+            }
+            (region, taken) = (left.next(), 0);
+        }
+    })?;
+    let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
+        let context = arena.value(Context::new(index as u16, stage_two))?;
+        Ok::<_, ArenaFull>(Vcpu::new(context))
+    })?;
+    let config = PartitionConfig {
+        id: EndpointId(layout.id.0),
+        name,
+        uuids,
+        version: manifest.ffa_version,
+        properties: properties(manifest),
+        non_secure_interrupts: match manifest.ns_interrupts_action {
+            NsInterruptsAction::Queued => NonSecureInterrupts::Queued,
+            NsInterruptsAction::ManagedExit | NsInterruptsAction::Signaled => {
+                NonSecureInterrupts::Signaled
+            }
+        },
+        entry: layout.entry,
+        boot_information,
+        image: (layout.memory.base, layout.memory.size),
+        smc_allow_list: arena.collect(vm.smc_whitelist())?,
+        smc_permissive: vm.smc_whitelist_permissive,
+        interrupts,
+    };
+    Ok(Partition::new(config, vcpus))
+}
+
+/// What the manifest says of messages and notifications, in the bits of partition information.
+fn properties(manifest: &SpManifest<'_>) -> Properties {
+    let mut properties = Properties(manifest.messaging_method.bits()).union(Properties::AARCH64);
+    for (said, bit) in [
+        (manifest.notification_support, Properties::NOTIFICATIONS),
+        (manifest.vm_availability_messages.created, Properties::VM_CREATED),
+        (manifest.vm_availability_messages.destroyed, Properties::VM_DESTROYED),
+    ] {
+        if said {
+            properties = properties.union(bit);
+        }
+    }
+    properties
+}
+
+/// The byte after the last one that the manifest gives to anybody.
+fn highest_address(manifest: &SpmcManifest<'static>) -> u64 {
+    let kinds = MemoryKind::ALL.into_iter();
+    kinds.flat_map(|kind| manifest.memory(kind)).map(|range: Range| range.end()).fold(0, u64::max)
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a board tells Bulkhead.
+//!
+//! A board is a binary crate with one type that implements [`Platform`] and one line,
+//! [`board!`](crate::board). `platform/template` is the place to start from. Everything here is a
+//! fact of the machine or of its EL3; what a system integrator decides is in the SPMC manifest, which
+//! goes before these defaults where it says something (DESIGN.md section 5).
+
+use bulkhead_arch::features::Allowed;
+
+/// A machine.
+pub trait Platform: Sync {
+    /// Its name in the banner.
+    fn name(&self) -> &'static str;
+
+    /// The physical address of the PL011 that is Bulkhead's console until the manifest names
+    /// another. EL3 has set it up.
+    fn console(&self) -> u64;
+
+    /// The GICv3's frames, where the manifest names none.
+    fn gic(&self) -> GicFrames;
+
+    /// How much RAM from its load address on is Bulkhead's, in bytes; at most 1 GiB
+    /// (DECISIONS 15). What the image does not need holds tables and the state of partitions.
+    fn ram_size(&self) -> usize;
+
+    /// Secure memory that is neither Bulkhead's nor a partition's, whatever a manifest says
+    /// (DECISIONS 13).
+    fn reserved(&self) -> &'static [Reserved];
+
+    /// What EL3 lets the secure world use (DECISIONS 8).
+    fn allowed(&self) -> Allowed;
+}
+
+/// Where a GICv3 is.
+#[derive(Clone, Copy, Debug)]
+pub struct GicFrames {
+    /// The physical address of the distributor's frame.
+    pub distributor: u64,
+    /// The physical address of the first redistributor.
+    pub redistributors: u64,
+    /// The bytes of all redistributors.
+    pub redistributors_size: usize,
+}
+
+/// Memory that has an owner already.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserved {
+    /// The first byte.
+    pub base: u64,
+    /// The length in bytes.
+    pub size: u64,
+    /// Whose, for messages.
+    pub owner: &'static str,
+}
+
+/// Makes the binary crate the firmware of a board: takes an expression of a type that implements
+/// [`Platform`](crate::Platform) and can be a static.
+#[macro_export]
+macro_rules! board {
+    ($board:ty = $value:expr) => {
+        static BOARD: $board = $value;
+
+        /// Called by the entry stub, once, on the boot core.
+        // SAFETY: the name is Bulkhead's own, and the only definition of it.
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_boot(manifest: u64) -> ! {
+            $crate::boot::start(&BOARD, manifest)
+        }
+    };
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The addresses of a partition: its two stage-2 roots.
+
+use bulkhead_arch::context::StageTwo;
+use bulkhead_arch::features::Features;
+use bulkhead_core::sync::Mutex;
+use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
+use bulkhead_mm::MapError;
+use bulkhead_mm::addr::{PAGE_SIZE, Pa};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::stage2::{MIN_IPA_BITS, Stage2, Stage2Layout};
+use bulkhead_mm::tlb::Unused;
+
+use crate::memory::{Memory, Pages};
+
+/// The address space of a partition at S-EL1: IPA = PA in both.
+#[derive(Debug)]
+pub struct AddressSpace {
+    secure: Mutex<Stage2>,
+    non_secure: Mutex<Stage2>,
+    /// What entering the partition puts into registers.
+    pub registers: StageTwo,
+}
+
+/// An address space that no core uses yet.
+#[derive(Debug)]
+pub struct NewSpace {
+    secure: Stage2,
+    non_secure: Stage2,
+}
+
+/// The least layout whose addresses reach `end`, the byte after the last one that a partition may
+/// have, within what every core has (ID_AA64MMFR0_EL1.PARange).
+pub fn layout(end: u64, features: &Features) -> Option<Stage2Layout> {
+    const PA_BITS: [u32; 6] = [32, 36, 40, 42, 44, 48];
+    let bits = (u64::BITS - end.saturating_sub(1).leading_zeros()).max(MIN_IPA_BITS);
+    let most = *PA_BITS.get(usize::from(features.pa_range))?;
+    (bits <= most).then(|| Stage2Layout::new(bits))?
+}
+
+fn permissions(attributes: RegionAttributes) -> Permissions {
+    Permissions {
+        read: attributes.read,
+        write: attributes.write,
+        execute: attributes.execute,
+    }
+}
+
+impl NewSpace {
+    /// A space in which nothing is mapped.
+    ///
+    /// # Errors
+    /// [`MapError::NoMemory`].
+    pub fn new(memory: &Memory, layout: Stage2Layout, features: &Features) -> Result<Self, MapError> {
+        let mut pages = memory.pages.lock();
+        let Pages { pool, tables } = &mut *pages;
+        let fwb = features.forced_write_back;
+        let secure = Stage2::new(layout, Space::Secure, fwb, pool, tables);
+        let secure = secure.ok_or(MapError::NoMemory)?;
+        match Stage2::new(layout, Space::NonSecure, fwb, pool, tables) {
+            Some(non_secure) => Ok(Self { secure, non_secure }),
+            None => {
+                secure.release(pool, tables, &mut Unused);
+                Err(MapError::NoMemory)
+            }
+        }
+    }
+
+    /// Gives the tables back.
+    pub fn release(self, memory: &Memory) {
+        let mut pages = memory.pages.lock();
+        let Pages { pool, tables } = &mut *pages;
+        self.secure.release(pool, tables, &mut Unused);
+        self.non_secure.release(pool, tables, &mut Unused);
+    }
+
+    /// Maps the partition's own memory, with all that stage 1 may allow.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_own(&mut self, memory: &Memory, range: Range) -> Result<(), MapError> {
+        let attributes = Stage2Attributes {
+            memory: MemoryType::Normal,
+            permissions: Permissions::READ_WRITE_EXECUTE,
+        };
+        self.map(memory, Space::Secure, range, attributes)
+    }
+
+    /// Maps a memory region; a part of the partition's own memory gets the region's permissions.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_region(
+        &mut self,
+        memory: &Memory,
+        own: Range,
+        range: Range,
+        region: &MemoryRegion<'_>,
+    ) -> Result<(), MapError> {
+        let space = space(region.attributes);
+        if space == Space::Secure && own.contains(&range) {
+            let mut pages = memory.pages.lock();
+            let Pages { pool, tables } = &mut *pages;
+            self.secure.unmap(range.base, range.size, pool, tables, &mut Unused)?;
+        }
+        let attributes = Stage2Attributes {
+            memory: MemoryType::Normal,
+            permissions: permissions(region.attributes),
+        };
+        self.map(memory, space, range, attributes)
+    }
+
+    /// Maps a device's registers.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_device(&mut self, memory: &Memory, region: &DeviceRegion<'_>) -> Result<(), MapError> {
+        let attributes = Stage2Attributes {
+            memory: MemoryType::Device,
+            permissions: permissions(region.attributes),
+        };
+        self.map(memory, space(region.attributes), region.range(), attributes)
+    }
+
+    fn map(
+        &mut self,
+        memory: &Memory,
+        space: Space,
+        range: Range,
+        attributes: Stage2Attributes,
+    ) -> Result<(), MapError> {
+        let mut pages = memory.pages.lock();
+        let Pages { pool, tables } = &mut *pages;
+        let stage2 = match space {
+            Space::Secure => &mut self.secure,
+            Space::NonSecure => &mut self.non_secure,
+        };
+        stage2.map(range.base, Pa(range.base), range.size, attributes, pool, tables, &mut Unused)
+    }
+
+    /// Makes the space ready for use with `vmid`, which no other partition has.
+    pub fn finish(self, vmid: u16, features: &Features) -> AddressSpace {
+        let registers = StageTwo::new(&self.secure, &self.non_secure, vmid, features);
+        AddressSpace {
+            secure: Mutex::new(self.secure),
+            non_secure: Mutex::new(self.non_secure),
+            registers,
+        }
+    }
+}
+
+fn space(attributes: RegionAttributes) -> Space {
+    if attributes.non_secure { Space::NonSecure } else { Space::Secure }
+}
+
+impl AddressSpace {
+    /// Where `pages` pages from `ipa` on lie, if they are normal memory, readable, writable and
+    /// contiguous.
+    pub fn translate(&self, memory: &Memory, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
+        let stage2 = match space {
+            Space::Secure => &self.secure,
+            Space::NonSecure => &self.non_secure,
+        };
+        let bytes = u64::from(pages).checked_mul(PAGE_SIZE)?;
+        let stage2 = stage2.lock();
+        let (pa, attributes) = stage2.lookup_range(ipa, bytes, &memory.pages.lock().tables)?;
+        let usable = attributes.memory == MemoryType::Normal
+            && attributes.permissions.allow(Permissions::READ_WRITE);
+        usable.then_some(pa)
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What must hold in one configuration of `manifests/`, by the configuration's name: tests without
+//! testers.
+
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::{EndpointId, FfaError, Function, Uuid, Width};
+use bulkhead_payload::Request;
+
+use crate::case::NormalHalf;
+use crate::ensure;
+use crate::normal_world::NormalWorld;
+use crate::outcome::{TestResult, Verdict, equal};
+use crate::protocol::{Caller, Payload, echo};
+
+/// The suites, by the name of their configuration.
+pub static SUITES: &[(&str, &[(&str, NormalHalf)])] = &[
+    (
+        "bad-partitions",
+        &[
+            (
+                "k11_partitions_that_fail_at_boot_are_aborted",
+                k11_partitions_that_fail_at_boot_are_aborted,
+            ),
+            (
+                "k11_a_partition_boots_though_others_failed",
+                k11_a_partition_boots_though_others_failed,
+            ),
+        ],
+    ),
+    (
+        "existing",
+        &[(
+            "b52_a_partition_of_the_field_answers",
+            b52_a_partition_of_the_field_answers,
+        )],
+    ),
+    (
+        "optee",
+        &[
+            ("optee_is_listed_by_its_uuid", optee_is_listed_by_its_uuid),
+            (
+                "optee_tells_the_version_of_its_interface",
+                optee_tells_the_version_of_its_interface,
+            ),
+        ],
+    ),
+];
+
+/// The tests of a configuration.
+pub fn suite(name: &str) -> Option<&'static [(&'static str, NormalHalf)]> {
+    SUITES
+        .iter()
+        .find(|(other, _)| *other == name)
+        .map(|(_, suite)| *suite)
+}
+
+const PAYLOAD: Payload = [
+    0x1111_2222,
+    0x3333_4444,
+    0x5555_6666,
+    0x7777_8888,
+    0x9999_aaaa,
+];
+
+/// The partitions that crash, spin and never wait at boot.
+fn k11_partitions_that_fail_at_boot_are_aborted(world: &mut NormalWorld) -> TestResult {
+    for id in [0x8001, 0x8002, 0x8003].map(EndpointId) {
+        for width in [Width::W32, Width::W64] {
+            world
+                .direct(width, id, PAYLOAD)
+                .refused(FfaError::Aborted)?;
+        }
+        world.call(Request::run(id, 0)).refused(FfaError::Aborted)?;
+    }
+    Ok(())
+}
+
+fn k11_a_partition_boots_though_others_failed(world: &mut NormalWorld) -> TestResult {
+    let good = EndpointId(0x8004);
+    ensure!(world.descriptor(good).is_some(), "{good} is not listed");
+    for width in [Width::W32, Width::W64] {
+        let reply = world
+            .direct(width, good, PAYLOAD)
+            .returned(Function::MsgSendDirectResp)?;
+        ensure!(
+            reply.payload() == echo(width, PAYLOAD),
+            "{good} answered {:x?}",
+            reply.payload()
+        );
+    }
+    Ok(())
+}
+
+/// The partition `plain` answers with the payload that it got.
+fn b52_a_partition_of_the_field_answers(world: &mut NormalWorld) -> TestResult {
+    let plain = EndpointId(0x8001);
+    if let Some(descriptor) = world.descriptor(plain) {
+        ensure!(
+            descriptor
+                .properties
+                .contains(Properties::DIRECT_REQ_RECEIVE),
+            "{plain}: {:?}",
+            descriptor.properties
+        );
+    }
+    for width in [Width::W32, Width::W64] {
+        let reply = world
+            .direct(width, plain, PAYLOAD)
+            .returned(Function::MsgSendDirectResp)?;
+        ensure!(
+            reply.payload() == PAYLOAD,
+            "{plain} answered {:x?}",
+            reply.payload()
+        );
+        world
+            .call(Request::run(plain, 0))
+            .returned(Function::MsgWait)?;
+    }
+    Ok(())
+}
+
+/// 486178e0-e7f8-11e3-bc5e-0002a5d5c51b, as the kernel's driver looks for it.
+const OPTEE: Uuid = Uuid::from_words([0xe078_6148, 0xe311_f8e7, 0x0200_5ebc, 0x1bc5_d5a5]);
+
+fn optee_is_listed_by_its_uuid(world: &mut NormalWorld) -> TestResult {
+    let version = world.version;
+    let found = crate::partition_list::get(world, version, OPTEE)?;
+    equal(
+        "the number of partitions with OP-TEE's UUID",
+        found.len() as u64,
+        1,
+    )
+}
+
+/// OPTEE_FFA_GET_API_VERSION is a 32-bit message of zeroes; the answer is 1.0 in w3 and w4 (OP-TEE,
+/// `optee_ffa.h`).
+fn optee_tells_the_version_of_its_interface(world: &mut NormalWorld) -> TestResult {
+    let version = world.version;
+    let found = crate::partition_list::get(world, version, OPTEE)?;
+    for partition in found {
+        let reply = world
+            .direct(Width::W32, partition.id, [0; 5])
+            .returned(Function::MsgSendDirectResp)?;
+        equal("the major version", reply.x(3), 1)?;
+        equal("the minor version", reply.x(4), 0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Direct messages: G of the abuse cases.
+
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::{EndpointId, FfaError, Function, Width};
+use bulkhead_payload::Request;
+
+use crate::normal_world::{NormalWorld, Role};
+use crate::outcome::{TestResult, Verdict, equal};
+use crate::partition_world::PartitionWorld;
+use crate::protocol::{Caller, Payload, command, echo};
+use crate::{cases, ensure, fail, skip};
+
+cases! {
+    a20_the_normal_worlds_message_reaches_each_tester_in_both_widths;
+    a20_a_partitions_message_reaches_another_in_both_widths: [a20_half];
+    g1_a_request_with_a_foreign_sender_is_refused: [g1_half];
+    g2_a_request_to_an_unknown_receiver_is_refused: [g2_half];
+    g3_a_request_to_oneself_is_refused: [g3_half];
+    g4_a_partitions_request_to_the_normal_world_is_refused: [g4_half];
+    g5_a_secure_sender_from_the_normal_world_is_refused;
+    g6_a_receiver_without_direct_messages_denies_them: [g6_half];
+    g8_reserved_message_flags_are_refused: [g8_half];
+    g9_a_framework_message_from_a_partition_is_refused: [g9_half];
+    g14_a_response_without_a_request_is_denied: [g14_arm_half, g14_result_half];
+    g15_a_response_to_another_requester_is_denied: [g15_half];
+    g16_a_response_of_the_other_kind_is_denied: [g16_resp2_half, g16_resp_half];
+    g19_a_32_bit_request_carries_32_bits: [g19_look_half, g19_send_half];
+    g32_waiting_while_a_request_is_open_is_denied: [g32_half];
+    g34_calls_out_of_place_change_nothing: [g34_half];
+}
+
+const NO_RESULTS: [u64; 4] = [0; 4];
+const WIDTHS: [Width; 2] = [Width::W32, Width::W64];
+/// Payloads with all bits of interest, which are no command.
+const PAYLOAD: Payload = [
+    0x0123_4567_89ab_cdef,
+    0xfedc_ba98_7654_3210,
+    0xffff_ffff_ffff_ffff,
+    0,
+    0x8000_0000_7fff_ffff,
+];
+
+/// The low halves of a payload.
+fn low(payload: Payload) -> Payload {
+    payload.map(|value| value & Width::W32.mask())
+}
+
+/// Sends an echo and checks the answer.
+fn send(caller: &mut impl Caller, width: Width, to: EndpointId) -> TestResult {
+    let payload = if width == Width::W32 {
+        low(PAYLOAD)
+    } else {
+        PAYLOAD
+    };
+    let reply = caller
+        .direct(width, to, payload)
+        .returned(Function::MsgSendDirectResp)?;
+    equal(
+        "the function id of the answer",
+        reply.x(0),
+        Function::MsgSendDirectResp.id(width),
+    )?;
+    equal(
+        "w1 of the answer",
+        reply.x(1),
+        EndpointId::pair(to, caller.id()),
+    )?;
+    equal("w2 of the answer", reply.x(2), 0)?;
+    for (index, (found, expected)) in reply
+        .payload()
+        .into_iter()
+        .zip(echo(width, payload))
+        .enumerate()
+    {
+        ensure!(
+            found == expected,
+            "x{} of {to}'s answer is {found:#x}, not {expected:#x}",
+            index + 3
+        );
+    }
+    Ok(())
+}
+
+fn a20_the_normal_worlds_message_reaches_each_tester_in_both_widths(
+    world: &mut NormalWorld,
+) -> TestResult {
+    world.tester(Role::Primary)?;
+    for partition in world.partitions.clone() {
+        if world.testers().any(|id| id == partition.id) {
+            for width in WIDTHS {
+                send(world, width, partition.id)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn a20_a_partitions_message_reaches_another_in_both_widths(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = (world.tester(Role::Primary)?, world.tester(Role::Secondary)?);
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    world.invoke(secondary, 0, [primary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+fn a20_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    for width in WIDTHS {
+        send(world, width, EndpointId(to as u16))?;
+    }
+    Ok(NO_RESULTS)
+}
+
+/// Two partitions, to write tests of one partition that names another.
+fn pair(world: &NormalWorld) -> TestResult<(EndpointId, EndpointId)> {
+    Ok((world.tester(Role::Primary)?, world.tester(Role::Secondary)?))
+}
+
+/// Requests in both widths with any endpoints, which are all refused with `error`.
+fn refused(
+    caller: &mut impl Caller,
+    from: EndpointId,
+    to: EndpointId,
+    error: FfaError,
+) -> TestResult {
+    for width in WIDTHS {
+        caller
+            .call(Request::direct(width, from, to, PAYLOAD))
+            .refused(error)?;
+    }
+    Ok(())
+}
+
+fn g1_a_request_with_a_foreign_sender_is_refused(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+/// As the other partition, the normal world, a VM, the SPMC, the SPMD and nobody.
+fn g1_half(world: &mut PartitionWorld, [other, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let other = EndpointId(other as u16);
+    for from in [
+        other,
+        EndpointId(0),
+        EndpointId(5),
+        EndpointId(0x8000),
+        EndpointId(0xffff),
+        EndpointId(0xeeee),
+    ] {
+        for to in [other, world.id()] {
+            refused(world, from, to, FfaError::InvalidParameters)?;
+        }
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g2_a_request_to_an_unknown_receiver_is_refused(world: &mut NormalWorld) -> TestResult {
+    let unknown = world.unknown_partition();
+    refused(
+        world,
+        EndpointId::NORMAL_WORLD,
+        unknown,
+        FfaError::InvalidParameters,
+    )?;
+    world.invoke(world.tester(Role::Primary)?, 0, [unknown.0.into(), 0, 0])?;
+    Ok(())
+}
+
+fn g2_half(world: &mut PartitionWorld, [unknown, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    refused(
+        world,
+        world.id(),
+        EndpointId(unknown as u16),
+        FfaError::InvalidParameters,
+    )?;
+    Ok(NO_RESULTS)
+}
+
+fn g3_a_request_to_oneself_is_refused(world: &mut NormalWorld) -> TestResult {
+    refused(
+        world,
+        EndpointId::NORMAL_WORLD,
+        EndpointId::NORMAL_WORLD,
+        FfaError::InvalidParameters,
+    )?;
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+fn g3_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    refused(world, world.id(), world.id(), FfaError::InvalidParameters)?;
+    Ok(NO_RESULTS)
+}
+
+fn g4_a_partitions_request_to_the_normal_world_is_refused(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+/// To the hypervisor and to a VM.
+fn g4_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    for to in [EndpointId::NORMAL_WORLD, EndpointId(1), EndpointId(0x7fff)] {
+        refused(world, world.id(), to, FfaError::InvalidParameters)?;
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g5_a_secure_sender_from_the_normal_world_is_refused(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    for from in [
+        secondary,
+        primary,
+        EndpointId(0x8000),
+        EndpointId(0xffff),
+        EndpointId(0xeeee),
+    ] {
+        refused(world, from, primary, FfaError::InvalidParameters)?;
+    }
+    Ok(())
+}
+
+fn g6_a_receiver_without_direct_messages_denies_them(world: &mut NormalWorld) -> TestResult {
+    let mute = world.partitions.iter().find(|partition| {
+        !partition
+            .properties
+            .contains(Properties::DIRECT_REQ_RECEIVE)
+    });
+    let Some(mute) = mute.map(|partition| partition.id) else {
+        skip!("every partition of this configuration receives direct messages");
+    };
+    refused(world, EndpointId::NORMAL_WORLD, mute, FfaError::Denied)?;
+    world.invoke(world.tester(Role::Primary)?, 0, [mute.0.into(), 0, 0])?;
+    Ok(())
+}
+
+fn g6_half(world: &mut PartitionWorld, [mute, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    refused(world, world.id(), EndpointId(mute as u16), FfaError::Denied)?;
+    Ok(NO_RESULTS)
+}
+
+/// Partition messages with reserved bits of w2 set.
+fn reserved_flags(caller: &mut impl Caller, to: EndpointId) -> TestResult {
+    for width in WIDTHS {
+        for bit in [0, 7, 8, 30] {
+            let mut request = Request::direct(width, caller.id(), to, PAYLOAD);
+            request.x[2] = 1 << bit;
+            caller.call(request).refused(FfaError::InvalidParameters)?;
+        }
+    }
+    Ok(())
+}
+
+fn g8_reserved_message_flags_are_refused(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    reserved_flags(world, primary)?;
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+fn g8_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    reserved_flags(world, EndpointId(to as u16))?;
+    Ok(NO_RESULTS)
+}
+
+fn g9_a_framework_message_from_a_partition_is_refused(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+/// The SPMD's version request and a power message, among others.
+fn g9_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    for message in [0, 1, 4, 8, 0x7f] {
+        let mut request =
+            Request::direct(Width::W32, world.id(), EndpointId(to as u16), low(PAYLOAD));
+        request.x[2] = 1 << 31 | message;
+        world
+            .call(request)
+            .refused_with_one_of(&[FfaError::InvalidParameters, FfaError::Denied])?;
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g14_a_response_without_a_request_is_denied(world: &mut NormalWorld) -> TestResult {
+    let primary = world.tester(Role::Primary)?;
+    world.invoke(primary, 0, [0; 3])?;
+    world
+        .call(Request::run(primary, 0))
+        .returned(Function::MsgWait)?;
+    world.invoke(primary, 1, [0; 3])?;
+    Ok(())
+}
+
+/// What a response without request left in the partition's notes: its statuses, and that it was tried.
+fn g14_arm_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    let Some(boot) = &world.boot else {
+        fail!("this context did not boot the partition")
+    };
+    ensure!(
+        boot.response == Some(FfaError::Denied.code()),
+        "a response while initialising returned {:?}",
+        boot.response
+    );
+    world.notes = [0; 8];
+    world.on_run = Some(|world| {
+        for (index, width) in WIDTHS.into_iter().enumerate() {
+            let response = Request::response(width, world.id(), EndpointId::NORMAL_WORLD, [0; 5]);
+            let reply = world.call(response);
+            world.notes[index] = reply.error().unwrap_or(0) as u64;
+        }
+        world.notes[2] = 1;
+    });
+    Ok(NO_RESULTS)
+}
+
+fn g14_result_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    let denied = FfaError::Denied.code() as u64;
+    equal("how often FFA_RUN brought it here", world.notes[2], 1)?;
+    equal("the status of a 32-bit response", world.notes[0], denied)?;
+    equal("the status of a 64-bit response", world.notes[1], denied)?;
+    Ok(NO_RESULTS)
+}
+
+fn g15_a_response_to_another_requester_is_denied(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+/// The request came from the normal world; that its answer still arrives is the other half of the case.
+fn g15_half(world: &mut PartitionWorld, [other, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    for to in [
+        EndpointId(other as u16),
+        EndpointId(7),
+        EndpointId(0x8000),
+        world.id(),
+    ] {
+        for width in WIDTHS {
+            let response = Request::response(width, world.id(), to, [0; 5]);
+            world.call(response).refused(FfaError::Denied)?;
+        }
+    }
+    Ok(NO_RESULTS)
+}
+
+/// FFA_MSG_SEND_DIRECT_RESP2 to the normal world.
+fn response2(world: &PartitionWorld) -> Request {
+    Request::ffa(Function::MsgSendDirectResp2, Width::W64)
+        .with([EndpointId::pair(world.id(), EndpointId::NORMAL_WORLD)])
+}
+
+fn g16_a_response_of_the_other_kind_is_denied(world: &mut NormalWorld) -> TestResult {
+    let primary = world.tester(Role::Primary)?;
+    world.invoke(primary, 0, [0; 3])?;
+    let receives = Properties::DIRECT_REQ2_RECEIVE;
+    if !world
+        .descriptor(primary)
+        .is_some_and(|partition| partition.properties.contains(receives))
+    {
+        return Ok(());
+    }
+    // The request of the second kind runs the other half, by the protocol's own words.
+    let [a, b, c, d, e] = crate::protocol::run_half(world.case(), 1, [0; 3]);
+    let pair = EndpointId::pair(world.id(), primary);
+    let request =
+        Request::ffa(Function::MsgSendDirectReq2, Width::W64).with([pair, 0, 0, a, b, c, d, e]);
+    let reply = world.call(request).returned(Function::MsgSendDirectResp2)?;
+    equal(
+        "x4, the status of the half",
+        reply.x(4),
+        crate::protocol::status::OK,
+    )
+}
+
+fn g16_resp2_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    let known = world
+        .ffa(
+            Function::Features,
+            [Function::MsgSendDirectResp2.id(Width::W64)],
+        )
+        .is(Function::Success);
+    let expected = if known {
+        FfaError::Denied
+    } else {
+        FfaError::NotSupported
+    };
+    let response = response2(world);
+    world.call(response).refused(expected)?;
+    Ok(NO_RESULTS)
+}
+
+fn g16_resp_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    for width in WIDTHS {
+        let response = Request::response(width, world.id(), EndpointId::NORMAL_WORLD, [0; 5]);
+        world.call(response).refused(FfaError::Denied)?;
+    }
+    Ok(NO_RESULTS)
+}
+
+/// Sends [`command::CAPTURE`] with ones in all upper halves; the answer's are ones too when it is sent.
+fn send_dirty(caller: &mut impl Caller, to: EndpointId) -> TestResult {
+    const JUNK: u64 = 0xffff_ffff << 32;
+    let payload = [command::CAPTURE, 1, 2, 3, 4];
+    let mut request = Request::direct(Width::W32, caller.id(), to, payload);
+    for value in &mut request.x[1..8] {
+        *value |= JUNK;
+    }
+    let reply = caller.call(request).returned(Function::MsgSendDirectResp)?;
+    for (index, (found, expected)) in reply
+        .payload()
+        .into_iter()
+        .zip(echo(Width::W32, payload))
+        .enumerate()
+    {
+        ensure!(
+            found == expected,
+            "x{} of the answer is {found:#x}, not {expected:#x}",
+            index + 3
+        );
+    }
+    Ok(())
+}
+
+fn g19_a_32_bit_request_carries_32_bits(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    send_dirty(world, primary)?;
+    world.invoke(primary, 0, [0; 3])?;
+    world.invoke(primary, 1, [secondary.0.into(), 0, 0])?;
+    world.invoke(secondary, 0, [primary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+/// Looks at the last captured request, which came from the endpoint in the first argument.
+fn g19_look_half(world: &mut PartitionWorld, [from, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let Some(captured) = world.captured.take() else {
+        fail!("nothing was captured")
+    };
+    equal(
+        "x0",
+        captured.x[0],
+        Function::MsgSendDirectReq.id(Width::W32),
+    )?;
+    equal(
+        "x1",
+        captured.x[1],
+        EndpointId::pair(EndpointId(from as u16), world.id()),
+    )?;
+    equal("x2", captured.x[2], 0)?;
+    for (index, expected) in [command::CAPTURE, 1, 2, 3, 4].into_iter().enumerate() {
+        ensure!(
+            captured.x[index + 3] == expected,
+            "x{} is {:#x}, not {expected:#x}",
+            index + 3,
+            captured.x[index + 3]
+        );
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g19_send_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    send_dirty(world, EndpointId(to as u16))?;
+    Ok(NO_RESULTS)
+}
+
+fn g32_waiting_while_a_request_is_open_is_denied(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+fn g32_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    for _ in 0..3 {
+        world.ffa(Function::MsgWait, []).refused(FfaError::Denied)?;
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g34_calls_out_of_place_change_nothing(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+fn g34_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    let calls = [
+        Function::NormalWorldResume,
+        Function::Interrupt,
+        Function::El3IntrHandle,
+        Function::RxAcquire,
+        Function::Success,
+        Function::Error,
+        Function::MemRetrieveResp,
+    ];
+    for function in calls {
+        let reply = world.ffa(function, []);
+        let codes = [
+            FfaError::NotSupported,
+            FfaError::Denied,
+            FfaError::InvalidParameters,
+        ];
+        if !codes.into_iter().any(|code| reply.is_error(code)) {
+            fail!("{function} returned {reply}");
+        }
+    }
+    Ok(NO_RESULTS)
+}

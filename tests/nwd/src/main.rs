@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The normal world of Bulkhead's tests: a BL33 at NS-EL2.
+//!
+//! It obeys one command line, ASCII and NUL-terminated, that the emulator's loader puts at 0x4f00_0000, and
+//! then powers the machine off:
+//!
+//! | command | does |
+//! |---|---|
+//! | `demo`, or none | shows discovery and direct messages of whatever partitions there are |
+//! | `tests [NAME]` | runs the two-world tests, or those whose name contains `NAME` |
+//! | `list` | prints the tests' names |
+//! | `bench` | makes each kind of call once in a marked window |
+//! | `bad-partitions`, `existing`, `optee` | runs the tests of that configuration |
+//! | `bad-spmc` | checks that there is no SPMC |
+//!
+//! Further words: `version=1.0` to `version=1.3` is the FF-A version to speak (1.2 without it), and `no-sve`
+//! leaves SVE alone where EL3 traps it. All but `list` and `bench` end with `[done] P passed, F failed, S
+//! skipped`.
+#![no_std]
+#![no_main]
+// As in bulkhead-cases: a failure carries its text.
+#![allow(clippy::result_large_err)]
+
+mod bench;
+mod command;
+mod demo;
+
+use bulkhead_cases::normal_world::NoSpmc;
+use bulkhead_cases::outcome::{Outcome, TestResult};
+use bulkhead_cases::runner::Totals;
+use bulkhead_cases::{NormalWorld, configurations, runner};
+use bulkhead_payload::console::{self, Console};
+use bulkhead_payload::request::ErrorName;
+use bulkhead_payload::{EntryState, Text, println, psci};
+
+use command::{Command, Verb};
+
+bulkhead_payload::entry!(main);
+
+fn main(_: &EntryState) -> ! {
+    console::select(Console::Uart);
+    let command = Command::read();
+    match command.verb {
+        Verb::Demo => println!("{}", demo::run(command.version)),
+        Verb::Tests => println!("{}", tests(&command)),
+        Verb::Suite => println!("{}", suite(&command)),
+        Verb::BadSpmc => println!("{}", bad_spmc(&command)),
+        Verb::List => runner::list(),
+        Verb::Bench => bench::run(command.version),
+        Verb::Unknown => println!("[panic] unknown command `{}`", command.line),
+    }
+    psci::system_off()
+}
+
+/// What FFA_VERSION did, in words.
+fn reason(no_spmc: &NoSpmc) -> Text {
+    match no_spmc {
+        NoSpmc::Refused(value) => Text::new(format_args!(
+            "FFA_VERSION returned {value:#x} ({})",
+            ErrorName(*value as u32 as i32)
+        )),
+        NoSpmc::NoEl3(exception) => Text::new(format_args!(
+            "FFA_VERSION returned nothing: no EL3 here ({exception:?})"
+        )),
+    }
+}
+
+/// A normal world that speaks the version and has listed the partitions.
+fn start(command: &Command) -> TestResult<NormalWorld> {
+    let mut world = NormalWorld::start(command.version)
+        .map_err(|no_spmc| Outcome::failed(format_args!("no SPMC: {}", reason(&no_spmc))))?;
+    world.sve = command.sve;
+    world.watch_state();
+    world.list_partitions()?;
+    Ok(world)
+}
+
+fn tests(command: &Command) -> Totals {
+    let filter = command.filter.as_str();
+    if runner::selected(filter).next().is_none() {
+        println!("[tests] no test has `{filter}` in its name");
+    }
+    let mut world = start(command).and_then(|mut world| world.find_testers().map(|()| world));
+    runner::run(filter, world.as_mut().map_err(|why| &*why))
+}
+
+fn suite(command: &Command) -> Totals {
+    let suite = configurations::suite(command.first_word()).unwrap_or_default();
+    let mut world = start(command);
+    runner::run_suite(suite, world.as_mut().map_err(|why| &*why))
+}
+
+/// The SPMC refused its manifest; the normal world runs all the same, and is told so.
+fn bad_spmc(command: &Command) -> Totals {
+    let result = match NormalWorld::start(command.version) {
+        Err(NoSpmc::Refused(value)) => {
+            println!("[demo] no SPMC: {}", reason(&NoSpmc::Refused(value)));
+            Ok(())
+        }
+        Err(no_spmc) => Err(Outcome::failed(format_args!("{}", reason(&no_spmc)))),
+        Ok(world) => Err(Outcome::failed(format_args!(
+            "the SPMC answered FFA_VERSION: {:?}",
+            world.negotiation
+        ))),
+    };
+    let mut totals = Totals::default();
+    totals.record(
+        "b57_an_spmc_that_refuses_its_manifest_lets_the_normal_world_run",
+        result,
+    );
+    totals
+}

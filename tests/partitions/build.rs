@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Links the payloads as position-independent executables by the runtime's linker script.
+
+fn main() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../payload/image.ld");
+    println!("cargo::rerun-if-changed={script}");
+    // `core` comes compiled without position independence: its code needs none, as every address is
+    // relative to the PC, and `-z notext` allows relocations in its constants.
+    for argument in [
+        "-pie",
+        "--no-dynamic-linker",
+        "-znotext",
+        "-znorelro",
+        "-zmax-page-size=4096",
+        "--build-id=none",
+    ] {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+    println!("cargo::rustc-link-arg-bins=-T{script}");
+}
