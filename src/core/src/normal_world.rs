@@ -87,7 +87,8 @@ impl<H: Hardware> Spmc<H> {
                 return Action::Smc;
             }
         };
-        core.normal_world.reply(Extended::Clear, answer);
+        // x8 to x17 are the normal world's: EL3 hands them in and takes them back.
+        core.normal_world.reply(Extended::Preserve, answer);
         Action::Smc
     }
 }

@@ -219,12 +219,16 @@ impl Sim {
 
     /// Negotiates a version for the normal world as the SPMD relays it, and returns the answer.
     pub fn negotiate(&mut self, version: Version) -> u64 {
-        let mut message = Registers::ZERO;
-        message.x[0] = Function::MsgSendDirectReq.id(Width::W32);
-        message.x[1] = EndpointId::pair(EndpointId::SPMD, SPMC);
-        message.x[2] = 0x8000_0008;
-        message.x[3] = u64::from(version.to_word());
+        let id = Function::MsgSendDirectReq.id(Width::W32);
+        let ids = EndpointId::pair(EndpointId::SPMD, SPMC);
+        let wanted = u64::from(version.to_word());
+        let message = crate::call([id, ids, 0x8000_0008, wanted, 0, 0, 0, 0]);
         let reply = self.core(0).call(&message);
+        assert_eq!(
+            reply.x[8..],
+            message.x[8..],
+            "x8 to x30 are the normal world's"
+        );
         assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
         assert_eq!(reply.x[1], EndpointId::pair(SPMC, EndpointId::SPMD));
         assert_eq!(reply.x[2], 0x8000_0009);
