@@ -204,7 +204,7 @@ impl<T: Stages> Fixture<T> {
             held.push(page);
         }
         // What the zeroing of held pages would say to the checker is not part of the edit.
-        let mut before = self.mem.tables.clone();
+        let before = self.mem.tables.clone();
         self.mem.trace.take();
         let mut short = 0;
         let result = loop {
@@ -240,7 +240,6 @@ impl<T: Stages> Fixture<T> {
                 }
                 None => break result,
             }
-            before = self.mem.tables.clone();
         };
         for page in held {
             self.pool.free(page).unwrap();
