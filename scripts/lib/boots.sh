@@ -18,10 +18,10 @@ boots() {
     demo-a710              | demo           | release | cortex-a710 | on  | 4 | 4 | demo           |
     demo-a710-no-mte       | demo           | release | cortex-a710 | off | 4 | 4 | demo           |
     stub                   | stub           | release | max         | on  | 4 | 4 | demo           |
-    bad-spmc               | bad-spmc       | release | max         | on  | 4 | 4 | demo           |
-    bad-partitions         | bad-partitions | release | max         | on  | 4 | 4 | demo           |
-    existing               | existing       | release | max         | on  | 4 | 4 | demo           |
-    optee                  | optee          | release | max         | on  | 4 | 4 | demo           | OP-TEE version
+    bad-spmc               | bad-spmc       | release | max         | on  | 4 | 4 | bad-spmc       |
+    bad-partitions         | bad-partitions | release | max         | on  | 4 | 4 | bad-partitions |
+    existing               | existing       | release | max         | on  | 4 | 4 | existing       |
+    optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
 ROWS
 }
@@ -66,7 +66,7 @@ boot_config() {
         -device "loader,file=$config_out/command-line,addr=$command_line_address,force-raw=on" "$@"
 }
 
-# boot_complaint CONFIG OUT_DIR STATUS SEEN: prints what is wrong with a finished boot; nothing when all is well.
+# boot_complaint CONFIG OUT_DIR STATUS COMMAND SEEN: prints what is wrong with a finished boot; nothing when all is well.
 boot_complaint() {
     case $3 in
     0) ;;
@@ -84,11 +84,17 @@ boot_complaint() {
     : >"$2/expected"
     if [ -e "$boot_expected" ]; then
         sed -e '/^#/d' -e '/^$/d' "$boot_expected" >"$2/expected"
-        while IFS= read -r boot_line; do
-            grep -qE -e "$boot_line" "$2/consoles.log" || say "missing line: $boot_line"
-        done <"$2/expected"
+        case $4 in
+        # A part of the suite provokes a part of them.
+        'tests '*) ;;
+        *)
+            while IFS= read -r boot_line; do
+                grep -qE -e "$boot_line" "$2/consoles.log" || say "missing line: $boot_line"
+            done <"$2/expected"
+            ;;
+        esac
     fi
-    if [ -n "$4" ] && ! grep -qE -e "$4" "$2/consoles.log"; then say "missing line: $4"; fi
+    if [ -n "$5" ] && ! grep -qE -e "$5" "$2/consoles.log"; then say "missing line: $5"; fi
     grep -E -e "$alarm" "$2/consoles.log" | grep -vE -f "$2/expected" | sed 's/^/unexpected line: /'
     grep -q '^\[done\]' "$2/boot.nwd.log" || say "the normal world did not come to its [done] line"
 }

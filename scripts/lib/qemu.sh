@@ -30,7 +30,8 @@ need_qemu() {
 # Where the normal world reads which tests to run: ASCII, ended by a zero byte, in a page of its own.
 command_line_address=0x4f000000
 
-# Lines of TF-A that say nothing: its way to power off, packages that are not there, and its map of 32 cores at power-off. Logs keep them.
+# Lines of TF-A that say nothing: its way to power off, packages that are not there, and its map of 32 cores. Logs keep
+# them.
 quiet_lines='QEMU System Power off|BL2: Skip loading|PSCI Power Domain Map|Domain Node :|CPU Node :'
 
 # What has to be set by the caller of qemu_boot, if at all: qemu_live=1 shows both consoles while it runs;
@@ -49,8 +50,37 @@ command_line() {
 
 # After this line of TF-A's the machine is going down, and EL3 may still come to print a panic.
 power_off_noise='QEMU System Power off: with GPIO'
-# What it gets out before that; shown only when the machine did not go down.
-last_panic='^P(A(N(I(C.*)?)?)?)?$'
+# The data registers of the two UARTs, as QEMU's trace writes them.
+nwd_uart=0x9000000
+sec_uart=0x9040000
+
+# show_consoles: turns QEMU's trace of device writes on standard input into lines of both consoles, in the order in
+# which the guest wrote them: two files or pipes would lose that order.
+show_consoles() {
+    # mawk waits for more input than there is unless told not to.
+    show_awk='awk'
+    awk -W version 2>&1 </dev/null | grep -q '^mawk' && show_awk='awk -W interactive'
+    # shellcheck disable=SC2016
+    $show_awk -v nwd="$nwd_uart" -v sec="$sec_uart" -v quiet="$quiet_lines" -v power_off="$power_off_noise" '
+        BEGIN {
+            for (i = 0; i < 256; i++) character[sprintf("0x%x", i)] = sprintf("%c", i)
+            prefix[nwd] = "nwd| "; prefix[sec] = "sec| "
+        }
+        $1 != "memory_region_ops_write" { print "qemu| " $0; next }
+        $7 != nwd && $7 != sec { next }
+        $9 == "0xd" || $9 == "0x0" { next }
+        $9 == "0xa" {
+            if (line[$7] ~ power_off) going_down = 1
+            if (line[$7] !~ quiet && !going_down) print prefix[$7] line[$7]
+            fflush()
+            line[$7] = ""
+            next
+        }
+        { line[$7] = line[$7] character[$9] }
+        END {
+            for (uart in prefix) if (line[uart] != "" && !going_down) print prefix[uart] line[uart]
+        }'
+}
 
 # qemu_boot FLASH OUT_PREFIX TIMEOUT CPU MTE SMP [ARGUMENT...]: boots the flash image; leaves the normal world's console
 # in OUT_PREFIX.nwd.log, the secure one in .sec.log and QEMU's own words in .qemu.log. Answers QEMU's status, or 124
@@ -66,35 +96,22 @@ qemu_boot() {
     # The emulator's own pointer authentication is much faster than the architecture's.
     [ "$boot_cpu" = max ] && boot_cpu=max,pauth-impdef=on
     [ -n "$qemu_icount" ] && set -- -icount "shift=$qemu_icount,sleep=off" -seed 1 "$@"
-    rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.nwd" "$boot_prefix.sec"
-    : >"$boot_prefix.nwd.log"
-    : >"$boot_prefix.sec.log"
-    boot_nwd=$boot_prefix.nwd.log
-    boot_sec=$boot_prefix.sec.log
-    if [ -n "$qemu_live" ]; then
-        boot_nwd=$boot_prefix.nwd
-        boot_sec=$boot_prefix.sec
-        mkfifo "$boot_nwd" "$boot_sec"
-        # One reader a console, a line at a time. QEMU gives way to them (nice), so that the order of the lines is kept.
-        sed -u -e 's/\r//g' -e "w $boot_prefix.nwd.log" -E -e "/$quiet_lines/d" -e 's/^/nwd| /' <"$boot_nwd" &
-        boot_nwd_reader=$!
-        sed -u -e 's/\r//g' -e "w $boot_prefix.sec.log" -E -e "/$last_panic/d" -e 's/^/sec| /' <"$boot_sec" &
-        boot_sec_reader=$!
-    fi
+    rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.status"
+    set -- -M "virt,secure=on,virtualization=on,gic-version=3,mte=$boot_mte" -cpu "$boot_cpu" -smp "$boot_smp" -m 2G \
+        -display none -monitor none -nodefaults -serial "file:$boot_prefix.nwd.log" -serial "file:$boot_prefix.sec.log" \
+        -bios "$boot_flash" "$@"
     boot_status=0
-    timeout --foreground -k 5 "$boot_timeout" ${qemu_live:+nice -n 10} qemu-system-aarch64 \
-        -M "virt,secure=on,virtualization=on,gic-version=3,mte=$boot_mte" -cpu "$boot_cpu" -smp "$boot_smp" -m 2G \
-        -display none -monitor none -nodefaults -serial "file:$boot_nwd" -serial "file:$boot_sec" \
-        -bios "$boot_flash" "$@" </dev/null >"$boot_prefix.qemu.log" 2>&1 || boot_status=$?
     if [ -n "$qemu_live" ]; then
-        # Lets go of readers of a QEMU that never opened its consoles.
-        : <>"$boot_nwd"
-        : <>"$boot_sec"
-        wait "$boot_nwd_reader" "$boot_sec_reader"
-        rm -f "$boot_nwd" "$boot_sec"
+        { timed_qemu "$@" -trace memory_region_ops_write 2>&1 || printf '%s\n' "$?" >"$boot_prefix.status"; } | show_consoles
+        if [ -s "$boot_prefix.status" ]; then boot_status=$(cat "$boot_prefix.status"); fi
     else
-        sed -i 's/\r//g' "$boot_nwd" "$boot_sec"
+        timed_qemu "$@" >"$boot_prefix.qemu.log" 2>&1 || boot_status=$?
+        [ "$boot_status" -eq 0 ] || [ "$boot_status" -eq 124 ] || cat "$boot_prefix.qemu.log" >&2
     fi
-    [ "$boot_status" -eq 0 ] || [ "$boot_status" -eq 124 ] || cat "$boot_prefix.qemu.log" >&2
+    for boot_log in "$boot_prefix.nwd.log" "$boot_prefix.sec.log"; do
+        if [ -e "$boot_log" ]; then sed -i 's/\r//g' "$boot_log"; else : >"$boot_log"; fi
+    done
     return "$boot_status"
 }
+
+timed_qemu() { timeout --foreground -k 5 "$boot_timeout" qemu-system-aarch64 "$@" </dev/null; }

@@ -1,42 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bulkhead on QEMU's `virt` machine with `secure=on,virtualization=on,gic-version=3`, under TF-A's
-//! `PLAT=qemu` with the flags of `tf-a-integration/qemu-virt/flags`.
+//! Bulkhead on Arm's FVP Base RevC model, under TF-A's `PLAT=fvp` with the SPMC in trusted DRAM.
+//!
+//! Built with every change, not run: the model cannot be had here. The addresses are those of TF-A's
+//! `plat/arm/board/fvp` and of the manifests that go with it; unverified.
 #![no_std]
 #![no_main]
 
+use core::ops::Range;
+
 use bulkhead::{Allowed, GicFrames, Platform, Reserved};
 
-struct QemuVirt;
+/// FVP Base RevC-2xAEMvA.
+struct FvpBase;
 
-impl Platform for QemuVirt {
+impl Platform for FvpBase {
     fn name(&self) -> &'static str {
-        "qemu-virt"
+        "fvp-base"
     }
 
     fn console(&self) -> u64 {
-        // UART1, secure; UART0 is the normal world's.
-        0x0904_0000
+        // UART2; UART0 is the normal world's, UART1 EL3's.
+        0x1c0b_0000
     }
 
     fn gic(&self) -> GicFrames {
         GicFrames {
-            distributor: 0x0800_0000,
-            redistributors: 0x080a_0000,
-            // 123 cores.
-            redistributors_size: 123 * 0x2_0000,
+            distributor: 0x2f00_0000,
+            redistributors: 0x2f10_0000,
+            // 8 cores.
+            redistributors_size: 8 * 0x2_0000,
         }
     }
 
     fn ram_size(&self) -> usize {
-        // Up to where the first partition is by custom, 0x0e30_0000.
+        // Up to where the first partition is by custom.
         2 << 20
     }
 
     fn reserved(&self) -> &'static [Reserved] {
-        &[Reserved { base: 0x0e00_0000, size: 1 << 20, owner: "EL3" }]
+        &[Reserved {
+            base: 0x0400_0000,
+            size: 0x4_0000,
+            owner: "EL3 (trusted SRAM)",
+        }]
+    }
+
+    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+        // The 2 GiB below 4 GiB, without what TF-A keeps at their end, and the rest above.
+        &[0x8000_0000..0xfc00_0000, 0x8_8000_0000..0xa_0000_0000]
     }
 
     fn allowed(&self) -> Allowed {
+        // With ENABLE_SVE_FOR_SWD, ENABLE_SME_FOR_SWD, BRANCH_PROTECTION or CTX_INCLUDE_PAUTH_REGS,
+        // and ENABLE_FEAT_MTE2.
         Allowed {
             fp: true,
             sve: true,
@@ -47,4 +63,4 @@ impl Platform for QemuVirt {
     }
 }
 
-bulkhead::board!(QemuVirt = QemuVirt);
+bulkhead::board!(FvpBase = FvpBase);

@@ -4,8 +4,11 @@
 #![no_std]
 #![no_main]
 
+use core::ops::Range;
+
 use bulkhead::{Allowed, GicFrames, Platform, Reserved};
 
+/// The machine.
 struct QemuVirt;
 
 impl Platform for QemuVirt {
@@ -33,7 +36,16 @@ impl Platform for QemuVirt {
     }
 
     fn reserved(&self) -> &'static [Reserved] {
-        &[Reserved { base: 0x0e00_0000, size: 1 << 20, owner: "EL3" }]
+        &[Reserved {
+            base: 0x0e00_0000,
+            size: 1 << 20,
+            owner: "EL3",
+        }]
+    }
+
+    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+        // As much as the machine can have (255 GiB).
+        &[0x4000_0000..0x40_0000_0000]
     }
 
     fn allowed(&self) -> Allowed {

@@ -19,7 +19,10 @@ const SCTLR_M: u64 = 1;
 impl Translate for LoadedContext {
     fn stage_one(&self, address: u64, level: Exception) -> Option<StageOne> {
         if sysreg::read!("S3_5_C1_C0_0") & SCTLR_M == 0 {
-            return Some(StageOne { ipa: address, space: Space::Secure });
+            return Some(StageOne {
+                ipa: address,
+                space: Space::Secure,
+            });
         }
         let saved = sysreg::read!("par_el1");
         // SAFETY: the translation writes PAR_EL1 alone, which is the partition's and comes back.
@@ -41,7 +44,14 @@ impl Translate for LoadedContext {
         if par.is_set(PAR::F) {
             return None;
         }
-        let space = if par.is_set(PAR::NS) { Space::NonSecure } else { Space::Secure };
-        Some(StageOne { ipa: par.read(PAR::PA) << 12 | address & 0xfff, space })
+        let space = if par.is_set(PAR::NS) {
+            Space::NonSecure
+        } else {
+            Space::Secure
+        };
+        Some(StageOne {
+            ipa: par.read(PAR::PA) << 12 | address & 0xfff,
+            space,
+        })
     }
 }

@@ -44,5 +44,12 @@ pub fn flush(address: usize, length: usize) {
 /// Invalidates all instruction caches of the inner shareable domain.
 pub fn invalidate_instructions() {
     // SAFETY: instruction caches hold no state of their own.
-    unsafe { core::arch::asm!("ic ialluis", "dsb sy", "isb", options(nostack, preserves_flags)) }
+    unsafe {
+        core::arch::asm!(
+            "ic ialluis",
+            "dsb sy",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    }
 }

@@ -133,7 +133,10 @@ impl SystemState {
             cpacr: Self::CPACR_RESET,
             ..El1State::default()
         };
-        Self { el1, ..Self::default() }
+        Self {
+            el1,
+            ..Self::default()
+        }
     }
 
     /// Fills `self` from this core's registers.
@@ -199,7 +202,10 @@ pub struct Context {
 }
 
 pub(crate) const PC: usize = offset_of!(Context, pc);
-const _: () = assert!(offset_of!(Context, spsr) == PC + 8, "pc and spsr are saved as a pair");
+const _: () = assert!(
+    offset_of!(Context, spsr) == PC + 8,
+    "pc and spsr are saved as a pair"
+);
 
 /// PSTATE at entry: EL1h, all exceptions masked (B-56).
 const SPSR_RESET: u64 = 0x3c5;

@@ -15,6 +15,7 @@ global_asm!(
     r#"
     .section .text.copy, "ax"
     .balign 16
+    .global bulkhead_try_start, bulkhead_try_end, bulkhead_try_failed
 bulkhead_try_start:
 
     // x0 = to, x1 = from, x2 = bytes. Eight at a time where both are aligned.
@@ -81,7 +82,11 @@ unsafe extern "C" {
 }
 
 fn outcome(failed: u64) -> Result<(), AccessFault> {
-    if failed == 0 { Ok(()) } else { Err(AccessFault) }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(AccessFault)
+    }
 }
 
 /// Copies `to.len()` bytes from the virtual address `from`.

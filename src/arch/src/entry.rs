@@ -383,9 +383,15 @@ pub fn secondary_entry() -> u64 {
 
 /// Lets cores other than this one come on: they find the final map and their [`PerCore`] here.
 pub fn publish_secondaries(cores: &'static [PerCore]) {
-    BULKHEAD_PARAMETERS.cores.store(cores.as_ptr().addr(), Ordering::Relaxed);
-    BULKHEAD_PARAMETERS.core_count.store(cores.len(), Ordering::Relaxed);
-    BULKHEAD_PARAMETERS.root.store(current_root(), Ordering::Relaxed);
+    BULKHEAD_PARAMETERS
+        .cores
+        .store(cores.as_ptr().addr(), Ordering::Relaxed);
+    BULKHEAD_PARAMETERS
+        .core_count
+        .store(cores.len(), Ordering::Relaxed);
+    BULKHEAD_PARAMETERS
+        .root
+        .store(current_root(), Ordering::Relaxed);
     // Read by cores whose caches are off.
     cache::clean_to_coherency(
         (&raw const BULKHEAD_PARAMETERS).addr(),

@@ -125,14 +125,29 @@ impl Features {
     /// core, described by `other`, lacks.
     pub fn lacking(&self, other: &Self) -> Option<&'static str> {
         let relied_on = [
-            (self.forced_write_back, other.forced_write_back, "FEAT_S2FWB"),
+            (
+                self.forced_write_back,
+                other.forced_write_back,
+                "FEAT_S2FWB",
+            ),
             (self.vmid16, other.vmid16, "FEAT_VMID16"),
-            (self.pa_range > other.pa_range, false, "the physical address size"),
-            (self.pointer_authentication, other.pointer_authentication, "FEAT_PAuth"),
+            (
+                self.pa_range > other.pa_range,
+                false,
+                "the physical address size",
+            ),
+            (
+                self.pointer_authentication,
+                other.pointer_authentication,
+                "FEAT_PAuth",
+            ),
             (self.memory_tagging, other.memory_tagging, "FEAT_MTE2"),
             (self.sve, other.sve, "FEAT_SVE"),
             (self.fp, other.fp, "FEAT_FP"),
         ];
-        relied_on.into_iter().find(|(ours, theirs, _)| *ours && !theirs).map(|(.., name)| name)
+        relied_on
+            .into_iter()
+            .find(|(ours, theirs, _)| *ours && !theirs)
+            .map(|(.., name)| name)
     }
 }

@@ -304,12 +304,7 @@ unsafe extern "C" fn restore_v(_from: *const [[u64; 2]; 32]) {
 /// The extension does not trap at S-EL2.
 #[unsafe(naked)]
 unsafe extern "C" fn save_control(_to: *mut Control) {
-    naked_asm!(
-        "mrs x1, fpcr",
-        "mrs x2, fpsr",
-        "stp x1, x2, [x0]",
-        "ret",
-    )
+    naked_asm!("mrs x1, fpcr", "mrs x2, fpsr", "stp x1, x2, [x0]", "ret",)
 }
 
 /// Restores FPCR and FPSR.
@@ -318,12 +313,7 @@ unsafe extern "C" fn save_control(_to: *mut Control) {
 /// The extension does not trap at S-EL2, and what the registers hold is saved or not wanted.
 #[unsafe(naked)]
 unsafe extern "C" fn restore_control(_from: *const Control) {
-    naked_asm!(
-        "ldp x1, x2, [x0]",
-        "msr fpcr, x1",
-        "msr fpsr, x2",
-        "ret",
-    )
+    naked_asm!("ldp x1, x2, [x0]", "msr fpcr, x1", "msr fpsr, x2", "ret",)
 }
 
 /// Saves Z0 to Z31 and P0 to P15; returns where FFR goes.

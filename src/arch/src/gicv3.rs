@@ -87,7 +87,11 @@ impl Redistributor {
             if kind & TYPER_LAST != 0 {
                 return None;
             }
-            offset += if kind & TYPER_VLPIS != 0 { 4 * FRAME } else { 2 * FRAME };
+            offset += if kind & TYPER_VLPIS != 0 {
+                4 * FRAME
+            } else {
+                2 * FRAME
+            };
         }
         None
     }
@@ -167,7 +171,11 @@ impl Interface {
     #[inline]
     pub fn leave_normal_world(&mut self) {
         self.normal_mask = sysreg::read!("S3_0_C4_C6_0");
-        self.mask = if self.masked { MASK_NON_SECURE } else { self.normal_mask };
+        self.mask = if self.masked {
+            MASK_NON_SECURE
+        } else {
+            self.normal_mask
+        };
         self.load();
     }
 
@@ -195,7 +203,11 @@ impl Interface {
     #[inline]
     pub fn mask_non_secure(&mut self, masked: bool) {
         self.masked = masked;
-        self.mask = if masked { MASK_NON_SECURE } else { self.normal_mask };
+        self.mask = if masked {
+            MASK_NON_SECURE
+        } else {
+            self.normal_mask
+        };
     }
 
     /// Acknowledges the pending secure interrupt of highest priority and drops its priority; it

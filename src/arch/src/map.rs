@@ -39,14 +39,22 @@ pub fn early_ram(size: usize) -> usize {
     let first = (layout::image().end - IMAGE_BASE).div_ceil(PAGE_SIZE);
     for page in first..end {
         let pa = entry::load_address() + (page * PAGE_SIZE) as u64;
-        set_early_entry(6, page, pa | attributes(MemoryType::Normal, Permissions::READ_WRITE));
+        set_early_entry(
+            6,
+            page,
+            pa | attributes(MemoryType::Normal, Permissions::READ_WRITE),
+        );
     }
     end * PAGE_SIZE
 }
 
 /// The descriptor bits of a secure page, apart from its address.
 const fn attributes(memory: MemoryType, permissions: Permissions) -> u64 {
-    let attributes = Stage1Attributes { memory, permissions, space: Space::Secure };
+    let attributes = Stage1Attributes {
+        memory,
+        permissions,
+        space: Space::Secure,
+    };
     match attributes.encode(BranchTargets::Unchecked) {
         Some(bits) => bits | VALID_PAGE,
         None => panic!("the early map has no such pages"),
@@ -55,7 +63,10 @@ const fn attributes(memory: MemoryType, permissions: Permissions) -> u64 {
 
 /// Writes an entry that was invalid of the early map's table number `table` (see `entry`).
 fn set_early_entry(table: usize, index: usize, value: u64) {
-    assert!(index < PAGE_SIZE / size_of::<u64>(), "the early map has no entry {index}");
+    assert!(
+        index < PAGE_SIZE / size_of::<u64>(),
+        "the early map has no entry {index}"
+    );
     let tables = layout::early_tables().start;
     let entry = core::ptr::with_exposed_provenance::<AtomicU64>(
         tables + table * PAGE_SIZE + index * size_of::<u64>(),

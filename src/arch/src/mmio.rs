@@ -21,7 +21,9 @@ impl Frame {
     /// The frame `offset` bytes further, which the mapping covers too.
     #[must_use]
     pub const fn at(self, offset: usize) -> Self {
-        Self { base: self.base + offset }
+        Self {
+            base: self.base + offset,
+        }
     }
 
     /// Reads 32 bits.

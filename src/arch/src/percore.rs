@@ -34,7 +34,8 @@ pub fn affinity() -> u64 {
 
 /// This core's [`PerCore`]; `None` while the boot core has none.
 pub fn current() -> Option<&'static PerCore> {
-    let pointer = core::ptr::with_exposed_provenance::<PerCore>(sysreg::read!("tpidr_el2") as usize);
+    let pointer =
+        core::ptr::with_exposed_provenance::<PerCore>(sysreg::read!("tpidr_el2") as usize);
     // SAFETY: TPIDR_EL2 is zero, or set by `adopt` and the entry stub to an element of a `'static`
     // table that is not changed after boot.
     unsafe { pointer.as_ref() }
@@ -43,5 +44,10 @@ pub fn current() -> Option<&'static PerCore> {
 /// Makes `core` the one that this core is.
 pub fn adopt(core: &'static PerCore) {
     // SAFETY: `current` relies on exactly this: a `'static` value.
-    unsafe { sysreg::write!("tpidr_el2", core::ptr::from_ref(core).expose_provenance() as u64) }
+    unsafe {
+        sysreg::write!(
+            "tpidr_el2",
+            core::ptr::from_ref(core).expose_provenance() as u64
+        )
+    }
 }

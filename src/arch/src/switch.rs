@@ -287,7 +287,10 @@ impl Cpu {
     pub fn inject_undefined(&mut self, context: &mut Context) {
         /// Unknown reason, 32-bit instruction.
         const SYNDROME: u64 = 1 << 25;
-        debug_assert_eq!(self.loaded, Loaded::Context(core::ptr::from_ref(context).addr()));
+        debug_assert_eq!(
+            self.loaded,
+            Loaded::Context(core::ptr::from_ref(context).addr())
+        );
         let sctlr = read!("S3_5_C1_C0_0");
         // SAFETY: the context's own EL1 registers, as an exception to EL1 would set them.
         unsafe {
@@ -301,7 +304,12 @@ impl Cpu {
 
     /// The value of general-purpose register `rt` of `context`; 31 is zero.
     pub fn operand(context: &Context, rt: u8) -> u64 {
-        context.registers().x.get(usize::from(rt)).copied().unwrap_or(0)
+        context
+            .registers()
+            .x
+            .get(usize::from(rt))
+            .copied()
+            .unwrap_or(0)
     }
 }
 

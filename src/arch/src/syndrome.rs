@@ -5,9 +5,7 @@
 //! translation of a faulting address, comes through [`Translate`].
 
 use aarch64_cpu::registers::ESR_EL2;
-use bulkhead_core::event::{
-    Conduit, Direction, Event, Fault, FaultKind, SystemRegisterAccess,
-};
+use bulkhead_core::event::{Conduit, Direction, Event, Fault, FaultKind, SystemRegisterAccess};
 use bulkhead_core::hardware::{SystemRegister, VcpuContext};
 use bulkhead_mm::attrs::Space;
 use tock_registers::LocalRegisterCopy;
@@ -52,7 +50,11 @@ impl Exception {
     pub fn of(spsr: u64) -> Self {
         const AARCH32: u64 = 1 << 4;
         const LEVEL: u64 = 0b1100;
-        if spsr & AARCH32 != 0 || spsr & LEVEL == 0 { Self::El0 } else { Self::El1 }
+        if spsr & AARCH32 != 0 || spsr & LEVEL == 0 {
+            Self::El0
+        } else {
+            Self::El1
+        }
     }
 }
 
@@ -106,9 +108,11 @@ pub fn decode(exit: Exit, context: &mut impl VcpuContext, machine: &impl Transla
         Exit::Synchronous(syndrome) => synchronous(syndrome, context, machine),
         Exit::Irq => Outcome::Event(Event::SecureInterrupt),
         Exit::Fiq => Outcome::Event(Event::NonSecureInterrupt),
-        Exit::SError(syndrome) => {
-            Outcome::Event(Event::Fault(Fault { kind: FaultKind::SError, syndrome, address: 0 }))
-        }
+        Exit::SError(syndrome) => Outcome::Event(Event::Fault(Fault {
+            kind: FaultKind::SError,
+            syndrome,
+            address: 0,
+        })),
     }
 }
 
@@ -160,7 +164,11 @@ fn synchronous(
 }
 
 fn fault(kind: FaultKind, syndrome: Syndrome) -> Outcome {
-    let fault = Fault { kind, syndrome: syndrome.esr, address: syndrome.far };
+    let fault = Fault {
+        kind,
+        syndrome: syndrome.esr,
+        address: syndrome.far,
+    };
     Outcome::Event(Event::Fault(fault))
 }
 
@@ -176,11 +184,28 @@ fn system_register(iss: u64) -> Outcome {
     };
     let rt = bits(5, 0b1_1111);
     // DC ISW, CSW and CISW.
-    if matches!(register, SystemRegister { op0: 1, op1: 0, crn: 7, crm: 6 | 10 | 14, op2: 2 }) {
+    if matches!(
+        register,
+        SystemRegister {
+            op0: 1,
+            op1: 0,
+            crn: 7,
+            crm: 6 | 10 | 14,
+            op2: 2
+        }
+    ) {
         return Outcome::SetWay(rt);
     }
-    let direction = if iss & 1 != 0 { Direction::Read } else { Direction::Write };
-    Outcome::Event(Event::SystemRegister(SystemRegisterAccess { register, rt, direction }))
+    let direction = if iss & 1 != 0 {
+        Direction::Read
+    } else {
+        Direction::Write
+    };
+    Outcome::Event(Event::SystemRegister(SystemRegisterAccess {
+        register,
+        rt,
+        direction,
+    }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,14 +229,29 @@ fn abort(syndrome: Syndrome, access: Access, machine: &impl Translate) -> Outcom
     // HPFAR_EL2 for walks, and for what cannot be translated as a read: its space is a hint only.
     let StageOne { ipa, space } = translated.unwrap_or_else(|| {
         let non_secure = syndrome.hpfar & HPFAR_NS != 0;
-        let space = if non_secure { Space::NonSecure } else { Space::Secure };
-        StageOne { ipa: (syndrome.hpfar & HPFAR_FIPA) << 8, space }
+        let space = if non_secure {
+            Space::NonSecure
+        } else {
+            Space::Secure
+        };
+        StageOne {
+            ipa: (syndrome.hpfar & HPFAR_FIPA) << 8,
+            space,
+        }
     });
     let kind = match access {
         Access::Data => {
             let writes = syndrome.esr & (WNR | CM) == WNR;
-            let direction = if writes { Direction::Write } else { Direction::Read };
-            FaultKind::Data { ipa, space, direction }
+            let direction = if writes {
+                Direction::Write
+            } else {
+                Direction::Read
+            };
+            FaultKind::Data {
+                ipa,
+                space,
+                direction,
+            }
         }
         Access::Fetch => FaultKind::Instruction { ipa, space },
     };

@@ -57,7 +57,10 @@ pub fn dsb() {
 
 pub use layouts::{CNTHCTL, CPTR, PAR, SCTLR, TCR};
 
-#[expect(missing_docs, reason = "the fields are documented; the macro adds items that are not")]
+#[expect(
+    missing_docs,
+    reason = "the fields are documented; the macro adds items that are not"
+)]
 mod layouts {
     use tock_registers::register_bitfields;
 

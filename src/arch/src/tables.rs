@@ -48,11 +48,15 @@ impl TableMemory for TablePages {
     }
 
     fn write(&mut self, table: Pa, index: usize, descriptor: u64) {
-        self.entry(table, index).store(descriptor, Ordering::Relaxed);
+        self.entry(table, index)
+            .store(descriptor, Ordering::Relaxed);
     }
 
     fn zero(&mut self, table: Pa) {
-        (0..ENTRIES).for_each(|index| self.write(table, index, 0));
+        let first = core::ptr::from_ref(self.entry(table, 0)).cast_mut();
+        // SAFETY: `entry` checked the page, whose entries follow each other; whoever zeroes a table
+        // has it alone.
+        unsafe { first.write_bytes(0, ENTRIES) }
     }
 }
 
@@ -160,7 +164,13 @@ impl Maintenance for PartitionTlb {
 pub fn invalidate_all_partitions() {
     // SAFETY: as above.
     unsafe {
-        core::arch::asm!("dsb ishst", "tlbi alle1is", "dsb ish", "isb", options(nostack));
+        core::arch::asm!(
+            "dsb ishst",
+            "tlbi alle1is",
+            "dsb ish",
+            "isb",
+            options(nostack)
+        );
     }
 }
 

@@ -14,7 +14,7 @@ impl core::fmt::Display for ArenaFull {
     }
 }
 
-/// Memory that is handed out from its start. Dropping it is the seal: nothing else hands out memory.
+/// Memory that is handed out from its start.
 #[derive(Debug)]
 pub struct Arena {
     next: usize,
@@ -35,9 +35,15 @@ impl Arena {
         self.end - self.next
     }
 
+    /// Ends it: what is left is never handed out.
+    pub fn seal(self) {}
+
     fn take(&mut self, size: usize, align: usize) -> Result<usize, ArenaFull> {
         let start = self.next.checked_next_multiple_of(align).ok_or(ArenaFull)?;
-        let end = start.checked_add(size).filter(|end| *end <= self.end).ok_or(ArenaFull)?;
+        let end = start
+            .checked_add(size)
+            .filter(|end| *end <= self.end)
+            .ok_or(ArenaFull)?;
         self.next = end;
         Ok(start)
     }

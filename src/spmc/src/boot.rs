@@ -9,7 +9,7 @@
 //! secure one (DECISIONS 17).
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bulkhead_abi::{FfaError, Function, Registers, Width};
 use bulkhead_arch::features::Features;
@@ -121,7 +121,10 @@ fn set_up(
 ) -> Result<(&'static Firmware, usize), Fatal> {
     let load_address = entry::load_address();
     let name = platform.name();
-    log::info!("{} on {name}, loaded at {load_address:#x}", env!("CARGO_PKG_VERSION"));
+    log::info!(
+        "{} on {name}, loaded at {load_address:#x}",
+        env!("CARGO_PKG_VERSION")
+    );
     let features = Features::detect(platform.allowed());
     if !features.vhe {
         return Err(Fatal::Cpu("the virtualisation host extensions"));
@@ -130,15 +133,28 @@ fn set_up(
     let early = map::early_ram(platform.ram_size());
     let (memory, mut arena) = memory::install(platform.ram_size(), early)
         .map_err(|error| Fatal::Map("Bulkhead", error))?;
-    console::set_uart(device(&memory, "the console", platform.console(), PAGE_SIZE as usize)?);
+    console::set_uart(device(
+        &memory,
+        "the console",
+        platform.console(),
+        PAGE_SIZE as usize,
+    )?);
 
     let tree = load::read_tree(&memory, manifest, &mut arena).map_err(Fatal::Unreadable)?;
     let manifest = SpmcManifest::parse(tree).map_err(Fatal::Manifest)?;
     for warning in manifest.warnings() {
         log::warn!("SPMC manifest: {warning}");
     }
-    if let Some(uart) = manifest.console().filter(|uart| uart.base != platform.console()) {
-        console::set_uart(device(&memory, "the console", uart.base, PAGE_SIZE as usize)?);
+    if let Some(uart) = manifest
+        .console()
+        .filter(|uart| uart.base != platform.console())
+    {
+        console::set_uart(device(
+            &memory,
+            "the console",
+            uart.base,
+            PAGE_SIZE as usize,
+        )?);
     }
     let frames = Frames::new(platform, &manifest, &mut arena)?;
     let gic = frames.map(&memory, &mut arena)?;
@@ -147,12 +163,23 @@ fn set_up(
     let reserved = reserved(platform, &frames, &mut arena)?;
     let Partitions { partitions, spaces } =
         partitions::load(&memory, &manifest, reserved, &features, &mut arena)?;
-    let normal_world_memory = normal_world_memory(&manifest, &mut arena)?;
+    let normal_world_memory = normal_world_memory(platform, &manifest, &mut arena)?;
     let vector_size = fp::vector_state_size(&features);
     let vectors = arena.slice(cores.len(), |arena, _| {
-        arena.bytes(vector_size, 16).map(|bytes| VectorStore::new(bytes)).map_err(Fatal::Full)
+        arena
+            .bytes(vector_size, 16)
+            .map(VectorStore::new)
+            .map_err(Fatal::Full)
     })?;
-    let shared = arena.value(Shared { features, memory, spaces, gic })?;
+    // One for the normal world.
+    let buffers = arena.slice(spaces.len() + 1, |_, _| Ok::<_, Fatal>(AtomicUsize::new(0)))?;
+    let shared = arena.value(Shared {
+        buffers,
+        features,
+        memory,
+        spaces,
+        gic,
+    })?;
     let spmc = Spmc::new(SpmcConfig {
         id: manifest.id,
         partitions,
@@ -174,21 +201,17 @@ fn set_up(
         arena.available() / 1024,
         shared.memory.pages.lock().pool.available(),
     );
-    // The seal: nothing is handed out from here on.
-    drop(arena);
+    arena.seal();
     tables::invalidate_all_partitions();
     entry::publish_secondaries(cores);
     register_secondary_entry();
     Ok((firmware, index))
 }
 
-fn device(
-    memory: &Memory,
-    what: &'static str,
-    base: u64,
-    size: usize,
-) -> Result<Frame, Fatal> {
-    memory.map_device(base, size).map_err(|error| Fatal::Map(what, error))
+fn device(memory: &Memory, what: &'static str, base: u64, size: usize) -> Result<Frame, Fatal> {
+    memory
+        .map_device(base, size)
+        .map_err(|error| Fatal::Map(what, error))
 }
 
 /// The interrupt controller's frames by physical address: the manifest's, else the board's.
@@ -215,8 +238,17 @@ impl Frames {
             None => arena.collect(core::iter::once(of_board))?,
         };
         let size = Distributor::SIZE as u64;
-        let distributor = distributor.unwrap_or(Range { base: board.distributor, size });
-        Ok(Self { distributor: Range { size, ..distributor }, redistributors })
+        let distributor = distributor.unwrap_or(Range {
+            base: board.distributor,
+            size,
+        });
+        Ok(Self {
+            distributor: Range {
+                size,
+                ..distributor
+            },
+            redistributors,
+        })
     }
 
     fn map(&self, memory: &Memory, arena: &mut Arena) -> Result<Gic, Fatal> {
@@ -226,7 +258,10 @@ impl Frames {
             let Range { base, size } = self.redistributors[index];
             Ok::<_, Fatal>((device(memory, WHAT, base, size as usize)?, size as usize))
         })?;
-        Ok(Gic { distributor: Distributor::new(distributor), redistributors })
+        Ok(Gic {
+            distributor: Distributor::new(distributor),
+            redistributors,
+        })
     }
 }
 
@@ -238,7 +273,10 @@ fn set_up_cores(
 ) -> Result<(&'static [PerCore], usize), Fatal> {
     let own = percore::affinity();
     let count = manifest.cpus().count();
-    let boot = manifest.cpus().position(|mpidr| mpidr == own).ok_or(Fatal::UnknownCore(own))?;
+    let boot = manifest
+        .cpus()
+        .position(|mpidr| mpidr == own)
+        .ok_or(Fatal::UnknownCore(own))?;
     let mut affinities = manifest.cpus();
     let cores = arena.slice(count, |arena, index| {
         let mpidr = affinities.next().unwrap_or(own);
@@ -246,9 +284,15 @@ fn set_up_cores(
             layout::boot_stack().end
         } else {
             let stack = arena.bytes(STACK_SIZE, PAGE_SIZE as usize)?;
-            memory.map_stack(index, stack).map_err(|error| Fatal::Map("a stack", error))?
+            memory
+                .map_stack(index, stack)
+                .map_err(|error| Fatal::Map("a stack", error))?
         };
-        Ok::<_, Fatal>(PerCore { mpidr, stack_top, index })
+        Ok::<_, Fatal>(PerCore {
+            mpidr,
+            stack_top,
+            index,
+        })
     })?;
     let cores: &'static [PerCore] = cores;
     percore::adopt(&cores[boot]);
@@ -261,9 +305,20 @@ fn reserved(
     frames: &Frames,
     arena: &mut Arena,
 ) -> Result<&'static [Reserved], Fatal> {
-    let own = Range { base: entry::load_address(), size: platform.ram_size() as u64 };
+    let own = Range {
+        base: entry::load_address(),
+        size: platform.ram_size() as u64,
+    };
     let board = platform.reserved().iter();
-    let board = board.map(|part| (part.owner, Range { base: part.base, size: part.size }));
+    let board = board.map(|part| {
+        (
+            part.owner,
+            Range {
+                base: part.base,
+                size: part.size,
+            },
+        )
+    });
     let gic = core::iter::once(frames.distributor).chain(frames.redistributors.iter().copied());
     let all = core::iter::once(("Bulkhead", own))
         .chain(board)
@@ -271,17 +326,23 @@ fn reserved(
     Ok(arena.collect(all)?)
 }
 
-/// The `ns-memory` of the manifest in whole pages.
+/// The `ns-memory` of the manifest in whole pages; where it names none, the board's.
 fn normal_world_memory(
+    platform: &dyn Platform,
     manifest: &SpmcManifest<'static>,
     arena: &mut Arena,
 ) -> Result<&'static [PageRange], ArenaFull> {
-    let ranges = manifest.memory(MemoryKind::NonSecure).filter_map(|range| {
-        let base = range.base.next_multiple_of(PAGE_SIZE);
-        let end = range.end() - range.end() % PAGE_SIZE;
-        PageRange::new(Pa(base), end.checked_sub(base)?)
-    });
-    Ok(arena.collect(ranges)?)
+    let pages = |base: u64, end: u64| {
+        let base = base.next_multiple_of(PAGE_SIZE);
+        PageRange::new(Pa(base), (end - end % PAGE_SIZE).checked_sub(base)?)
+    };
+    let said = manifest.memory(MemoryKind::NonSecure);
+    if said.clone().next().is_some() {
+        Ok(arena.collect(said.filter_map(|range| pages(range.base, range.end())))?)
+    } else {
+        let ranges = platform.normal_world_memory().iter();
+        Ok(arena.collect(ranges.filter_map(|range| pages(range.start, range.end)))?)
+    }
 }
 
 /// Tells the SPMD where other cores enter (B-56).

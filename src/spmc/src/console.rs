@@ -41,7 +41,10 @@ struct Ring {
 
 static CONSOLE: Mutex<Console> = Mutex::new(Console {
     sink: Sink::None,
-    ring: Ring { bytes: [0; RING_SIZE], next: 0 },
+    ring: Ring {
+        bytes: [0; RING_SIZE],
+        next: 0,
+    },
 });
 
 impl Console {

@@ -128,7 +128,10 @@ impl Loader<'_> {
         let mut header = [0; bulkhead_manifest::package::HEADER_SIZE];
         self.read(vm.load_address, &mut header)?;
         let package = Package::parse(&header, limit)?;
-        let size = package.manifest.size.min(bulkhead_manifest::dt::MAX_SIZE as u64);
+        let size = package
+            .manifest
+            .size
+            .min(bulkhead_manifest::dt::MAX_SIZE as u64);
         let bytes = arena.bytes(size as usize, align_of::<u64>())?;
         self.read(vm.load_address + package.manifest.base, bytes)?;
         let sp = SpManifest::parse(bytes)?;
@@ -139,7 +142,11 @@ impl Loader<'_> {
             log::warn!("{name} ({}): {warning}", layout.id);
         }
         for unknown in sp.unknown_properties() {
-            log::debug!("{name}: {}: unknown property {}", unknown.node, unknown.name);
+            log::debug!(
+                "{name}: {}: unknown property {}",
+                unknown.node,
+                unknown.name
+            );
         }
         if sp.exception_level != ExceptionLevel::SEl1 {
             return Err(Refused::NotSupported("exception-level = <1> (S-EL0)"));
@@ -147,9 +154,21 @@ impl Loader<'_> {
 
         let mut space = NewSpace::new(self.memory, self.layout, self.features)
             .map_err(|error| Refused::Map(layout.memory, error))?;
-        let accepted = Accepted { name, layout, manifest: sp };
-        match self.fill(&mut space, &accepted).and_then(|()| self.tell(&package, &accepted)) {
-            Ok(boot_information) => Ok(Loaded { vm, accepted, space, boot_information }),
+        let accepted = Accepted {
+            name,
+            layout,
+            manifest: sp,
+        };
+        match self
+            .fill(&mut space, &accepted)
+            .and_then(|()| self.tell(&package, &accepted))
+        {
+            Ok(boot_information) => Ok(Loaded {
+                vm,
+                accepted,
+                space,
+                boot_information,
+            }),
             Err(refused) => {
                 space.release(self.memory);
                 Err(refused)
@@ -174,13 +193,19 @@ impl Loader<'_> {
             .map(|range| range.base)
             .fold(memory.end(), u64::min);
         let room = end - address;
-        if room < PAGE_SIZE { Err(Refused::Place(address)) } else { Ok(room) }
+        if room < PAGE_SIZE {
+            Err(Refused::Place(address))
+        } else {
+            Ok(room)
+        }
     }
 
     /// Maps what the partition has.
     fn fill(&self, space: &mut NewSpace, accepted: &Accepted<'static>) -> Result<(), Refused> {
         let own = accepted.layout.memory;
-        space.map_own(self.memory, own).map_err(|error| Refused::Map(own, error))?;
+        space
+            .map_own(self.memory, own)
+            .map_err(|error| Refused::Map(own, error))?;
         for region in accepted.manifest.memory_regions() {
             let range = region
                 .range(own.base)
@@ -212,7 +237,10 @@ impl Loader<'_> {
         let mut told = None;
         if let Some(register) = sp.gp_register_num {
             if package.boot_info_space() < PAGE_SIZE {
-                log::warn!("{}: no room for boot information before the manifest", accepted.name);
+                log::warn!(
+                    "{}: no room for boot information before the manifest",
+                    accepted.name
+                );
             } else {
                 if sp.boot_info.hob {
                     log::warn!("{}: hob_list is not made yet", accepted.name);
@@ -225,10 +253,15 @@ impl Loader<'_> {
                         size: package.manifest.size as u32,
                     },
                 };
-                let entries = if sp.boot_info.fdt { &[manifest][..] } else { &[] };
+                let entries = if sp.boot_info.fdt {
+                    &[manifest][..]
+                } else {
+                    &[]
+                };
                 let mut blob = [0; BOOT_INFORMATION];
-                boot_info::write(&mut blob, sp.ffa_version, entries)
-                    .ok_or(Refused::NotSupported("boot information of more than a page"))?;
+                boot_info::write(&mut blob, sp.ffa_version, entries).ok_or(
+                    Refused::NotSupported("boot information of more than a page"),
+                )?;
                 self.write(memory.base, &blob)?;
                 told = Some((register as u8, memory.base));
             }
@@ -264,7 +297,9 @@ impl Loader<'_> {
     fn write(&self, to: u64, from: &[u8; BOOT_INFORMATION]) -> Result<(), Refused> {
         let range = pages_around(to, from.len());
         self.memory
-            .window(BOOT_WINDOW, range, Permissions::READ_WRITE, |window| window.write(0, from))
+            .window(BOOT_WINDOW, range, Permissions::READ_WRITE, |window| {
+                window.write(0, from)
+            })
             .map_err(|error| Refused::Map(as_range(range), error))?
             .map_err(|CopyFault| Refused::Unreadable(to))
     }
@@ -276,7 +311,9 @@ impl Loader<'_> {
             let length = CHUNK.min(memory.end() - from);
             let range = pages_around(from, length as usize);
             self.memory
-                .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| window.flush())
+                .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| {
+                    window.flush()
+                })
                 .map_err(|error| Refused::Map(as_range(range), error))?;
             from += length;
         }
@@ -293,7 +330,10 @@ fn pages_around(address: u64, length: usize) -> PageRange {
 }
 
 fn as_range(range: PageRange) -> Range {
-    Range { base: range.base().0, size: range.bytes() }
+    Range {
+        base: range.base().0,
+        size: range.bytes(),
+    }
 }
 
 /// Reads a device tree of unknown length at the physical address `address` into the arena: the SPMC
@@ -313,12 +353,18 @@ pub fn read_tree(
         let range = pages_around(from, to.len());
         let offset = (from % PAGE_SIZE) as usize;
         memory
-            .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| window.read(offset, to))
+            .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| {
+                window.read(offset, to)
+            })
             .ok()
             .and_then(Result::ok)
             .ok_or(UNREADABLE)
     };
-    if address == 0 || address.checked_add(bulkhead_manifest::dt::MAX_SIZE as u64).is_none() {
+    if address == 0
+        || address
+            .checked_add(bulkhead_manifest::dt::MAX_SIZE as u64)
+            .is_none()
+    {
         return Err("EL3 passed none in x0");
     }
     let mut header = [0; HEADER];
@@ -331,7 +377,9 @@ pub fn read_tree(
     if !(HEADER..=bulkhead_manifest::dt::MAX_SIZE).contains(&size) {
         return Err("the size in its header cannot be right");
     }
-    let bytes = arena.bytes(size, align_of::<u64>()).map_err(|ArenaFull| "it is too large")?;
+    let bytes = arena
+        .bytes(size, align_of::<u64>())
+        .map_err(|ArenaFull| "it is too large")?;
     copy(address, bytes)?;
     Ok(bytes)
 }

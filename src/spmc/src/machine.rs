@@ -2,6 +2,7 @@
 //! The machine as the core sees it: [`Hardware`] on top of the aarch64 layer, one value for each core.
 
 use core::fmt;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use bulkhead_abi::{Function, Registers, Width};
 use bulkhead_arch::context::Context;
@@ -29,8 +30,19 @@ pub struct Shared {
     pub memory: Memory,
     /// The partitions' addresses, by index of the partition.
     pub spaces: &'static [AddressSpace],
+    /// The size in bytes of each mailbox's buffers that are mapped, by slot: the normal world's, then
+    /// those of partitions.
+    pub buffers: &'static [AtomicUsize],
     /// The interrupt controller.
     pub gic: Gic,
+}
+
+impl Shared {
+    fn buffer_size(&self, slot: usize) -> usize {
+        self.buffers
+            .get(slot)
+            .map_or(0, |size| size.load(Ordering::Relaxed))
+    }
 }
 
 /// The interrupt controller's frames, mapped.
@@ -70,7 +82,10 @@ impl Machine {
     ) -> Self {
         let interface = Interface::set_up(shared.gic.distributor, redistributor);
         timer::set_deadline(None);
-        Self { cpu: Cpu::new(shared.features, interface, vectors), shared }
+        Self {
+            cpu: Cpu::new(shared.features, interface, vectors),
+            shared,
+        }
     }
 }
 
@@ -134,19 +149,29 @@ impl Hardware for Machine {
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
-        self.shared.memory.map_mailbox(slot, buffers)
+        self.shared.memory.map_mailbox(slot, buffers)?;
+        if let Some(size) = self.shared.buffers.get(slot) {
+            size.store(buffers.rx.bytes() as usize, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn unmap_mailbox(&mut self, slot: usize) {
-        self.shared.memory.unmap_mailbox(slot);
+        if let Some(size) = self.shared.buffers.get(slot) {
+            self.shared
+                .memory
+                .unmap_mailbox(slot, size.swap(0, Ordering::Relaxed));
+        }
     }
 
     fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
-        self.shared.memory.write_rx(slot, offset, bytes)
+        let size = self.shared.buffer_size(slot);
+        self.shared.memory.write_rx(slot, size, offset, bytes)
     }
 
     fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault> {
-        self.shared.memory.clear_rx(slot, offset)
+        let size = self.shared.buffer_size(slot);
+        self.shared.memory.clear_rx(slot, size, offset)
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

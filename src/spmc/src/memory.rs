@@ -59,8 +59,16 @@ pub struct Pages {
     pub tables: TablePages,
 }
 
-const fn attributes(memory: MemoryType, permissions: Permissions, space: Space) -> Stage1Attributes {
-    Stage1Attributes { memory, permissions, space }
+const fn attributes(
+    memory: MemoryType,
+    permissions: Permissions,
+    space: Space,
+) -> Stage1Attributes {
+    Stage1Attributes {
+        memory,
+        permissions,
+        space,
+    }
 }
 
 const OWN_DATA: Stage1Attributes =
@@ -78,7 +86,10 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     let free_pages = (end - start) / page;
     let words = bitmap_words(free_pages);
     let bitmap_end = (start + words * size_of::<u64>()).next_multiple_of(page);
-    assert!(bitmap_end + 32 * page < layout::IMAGE_BASE + early_size, "the board's RAM is too small");
+    assert!(
+        bitmap_end + 32 * page < layout::IMAGE_BASE + early_size,
+        "the board's RAM is too small"
+    );
     let pool_end = bitmap_end + (end - bitmap_end) / 2 / page * page;
 
     // SAFETY: the memory behind the image is mapped and nobody's; the bitmap takes the first part,
@@ -86,8 +97,11 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     let (bitmap, tables, arena) = unsafe {
         let first = core::ptr::with_exposed_provenance_mut::<u64>(start);
         first.write_bytes(0, words);
-        let range = PageRange::new(Pa(entry::physical(bitmap_end)), (pool_end - bitmap_end) as u64)
-            .ok_or(MapError::OutOfRange)?;
+        let range = PageRange::new(
+            Pa(entry::physical(bitmap_end)),
+            (pool_end - bitmap_end) as u64,
+        )
+        .ok_or(MapError::OutOfRange)?;
         (
             core::slice::from_raw_parts_mut(first, words),
             (range, TablePages::new(range)),
@@ -97,7 +111,10 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     let (range, mut tables) = tables;
     let mut pool = PagePool::new(range, bitmap).ok_or(MapError::NoMemory)?;
     let stage1 = Stage1::new(&mut pool, &mut tables).ok_or(MapError::NoMemory)?;
-    let mut own = Own { stage1, next_device: DEVICES };
+    let mut own = Own {
+        stage1,
+        next_device: DEVICES,
+    };
     let mut pages = Pages { pool, tables };
     let normal = |permissions| attributes(MemoryType::Normal, permissions, Space::Secure);
     for (part, permissions) in [
@@ -115,7 +132,13 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     // SAFETY: the image, the stack and the memory behind them are mapped as before; the tables are
     // never freed.
     unsafe { entry::install_map(root) };
-    Ok((Memory { own: Mutex::new(own), pages: Mutex::new(pages) }, arena))
+    Ok((
+        Memory {
+            own: Mutex::new(own),
+            pages: Mutex::new(pages),
+        },
+        arena,
+    ))
 }
 
 impl Own {
@@ -150,7 +173,8 @@ impl Own {
 
     fn unmap(&mut self, va: usize, bytes: u64, pages: &mut Pages) -> Result<(), MapError> {
         let Pages { pool, tables } = pages;
-        self.stage1.unmap(Va(va as u64), bytes, pool, tables, &mut OwnTlb)
+        self.stage1
+            .unmap(Va(va as u64), bytes, pool, tables, &mut OwnTlb)
     }
 }
 
@@ -182,7 +206,9 @@ impl Memory {
         let pa = Pa(entry::physical(memory.as_ptr().addr()));
         let range = PageRange::new(pa, memory.len() as u64).ok_or(MapError::Unaligned)?;
         let va = STACKS + index * STACK_STRIDE;
-        self.own.lock().map(va, range, OWN_DATA, &mut self.pages.lock())?;
+        self.own
+            .lock()
+            .map(va, range, OWN_DATA, &mut self.pages.lock())?;
         Ok(va + STACK_SIZE)
     }
 
@@ -201,9 +227,16 @@ impl Memory {
         let va = WINDOWS + core * BLOCK;
         assert!(range.bytes() <= BLOCK as u64, "a window of more than 2 MiB");
         let foreign = attributes(MemoryType::Normal, permissions, Space::Secure);
-        self.own.lock().map(va, range, foreign, &mut self.pages.lock())?;
-        let result = with(&Window { base: va, bytes: range.bytes() as usize });
-        self.own.lock().unmap(va, range.bytes(), &mut self.pages.lock())?;
+        self.own
+            .lock()
+            .map(va, range, foreign, &mut self.pages.lock())?;
+        let result = with(&Window {
+            base: va,
+            bytes: range.bytes() as usize,
+        });
+        self.own
+            .lock()
+            .unmap(va, range.bytes(), &mut self.pages.lock())?;
         Ok(result)
     }
 
@@ -217,35 +250,40 @@ impl Memory {
         let mut own = self.own.lock();
         let mut pages = self.pages.lock();
         let kind = |permissions| attributes(MemoryType::Normal, permissions, *space);
-        own.map(rx_va, *rx, kind(Permissions::READ_WRITE), &mut pages).map_err(|_| OutOfMemory)?;
-        own.map(tx_va, *tx, kind(Permissions::READ_ONLY), &mut pages).map_err(|_| {
-            // What was mapped just now can be unmapped.
-            let _ = own.unmap(rx_va, rx.bytes(), &mut pages);
-            OutOfMemory
-        })
+        own.map(rx_va, *rx, kind(Permissions::READ_WRITE), &mut pages)
+            .map_err(|_| OutOfMemory)?;
+        own.map(tx_va, *tx, kind(Permissions::READ_ONLY), &mut pages)
+            .map_err(|_| {
+                // What was mapped just now can be unmapped.
+                let _ = own.unmap(rx_va, rx.bytes(), &mut pages);
+                OutOfMemory
+            })
     }
 
-    /// Takes the buffers of mailbox `slot` out of the map.
-    pub fn unmap_mailbox(&self, slot: usize) {
+    /// Takes the buffers of mailbox `slot`, of `bytes` bytes each, out of the map.
+    pub fn unmap_mailbox(&self, slot: usize, bytes: usize) {
         let (rx_va, tx_va) = mailbox(slot);
         let mut own = self.own.lock();
         let mut pages = self.pages.lock();
         for va in [rx_va, tx_va] {
-            let bytes = mapped_bytes(&own.stage1, va, &pages.tables);
-            if bytes != 0 {
-                // Whole pages are unmapped, as they were mapped.
-                let _ = own.unmap(va, bytes, &mut pages);
-            }
+            // The buffers were mapped as whole pages, and are unmapped so: nothing is split.
+            let _ = own.unmap(va, bytes as u64, &mut pages);
         }
     }
 
-    /// Copies `bytes` into the RX buffer of mailbox `slot` at `offset`.
+    /// Copies `bytes` into the RX buffer of mailbox `slot` at `offset`, within its `size` bytes.
     ///
     /// # Errors
-    /// [`CopyFault`] when the buffer's memory does not answer or the range leaves the room for it.
-    pub fn write_rx(&self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
+    /// [`CopyFault`] when the buffer's memory does not answer or the range is outside of it.
+    pub fn write_rx(
+        &self,
+        slot: usize,
+        size: usize,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<(), CopyFault> {
         let end = offset.checked_add(bytes.len()).ok_or(CopyFault)?;
-        if end > BUFFER_STRIDE {
+        if end > size {
             return Err(CopyFault);
         }
         let (rx_va, _) = mailbox(slot);
@@ -253,16 +291,18 @@ impl Memory {
         unsafe { copy::copy_out(rx_va + offset, bytes) }.map_err(|_| CopyFault)
     }
 
-    /// Clears the RX buffer of mailbox `slot` from `offset` to its end.
+    /// Clears the RX buffer of mailbox `slot` from `offset` to its `size` bytes.
     ///
     /// # Errors
     /// As [`write_rx`](Self::write_rx).
-    pub fn clear_rx(&self, slot: usize, offset: usize) -> Result<(), CopyFault> {
+    pub fn clear_rx(&self, slot: usize, size: usize, offset: usize) -> Result<(), CopyFault> {
         const ZEROS: [u8; 8] = [0; 8];
+        let aligned = offset.next_multiple_of(ZEROS.len());
+        if aligned > size {
+            return Err(CopyFault);
+        }
+        self.write_rx(slot, size, offset, &ZEROS[..aligned - offset])?;
         let (rx_va, _) = mailbox(slot);
-        let size = mapped_bytes(&self.own.lock().stage1, rx_va, &self.pages.lock().tables) as usize;
-        let aligned = offset.next_multiple_of(ZEROS.len()).min(size);
-        self.write_rx(slot, offset, &ZEROS[..aligned.saturating_sub(offset)])?;
         // SAFETY: as in `write_rx`.
         unsafe { copy::zero(rx_va + aligned, size - aligned) }.map_err(|_| CopyFault)
     }
@@ -272,12 +312,6 @@ impl Memory {
 fn mailbox(slot: usize) -> (usize, usize) {
     let rx = MAILBOXES + slot * MAILBOX_STRIDE;
     (rx, rx + BUFFER_STRIDE)
-}
-
-/// How many bytes of the buffer at `va` are mapped.
-fn mapped_bytes(stage1: &Stage1, va: usize, tables: &TablePages) -> u64 {
-    let pages = (va..va + BUFFER_STRIDE).step_by(PAGE_SIZE as usize);
-    pages.take_while(|va| stage1.lookup(Va(*va as u64), tables).is_some()).count() as u64 * PAGE_SIZE
 }
 
 /// Foreign memory that is mapped for a moment.

@@ -36,9 +36,17 @@ pub fn load(
     features: &Features,
     arena: &mut Arena,
 ) -> Result<Partitions, ArenaFull> {
-    let slots = arena.slice(manifest.partition_count() as usize, |_, _| Ok::<_, ArenaFull>(None))?;
+    let slots = arena.slice(manifest.partition_count() as usize, |_, _| {
+        Ok::<_, ArenaFull>(None)
+    })?;
     if let Some(layout) = space::layout(highest_address(manifest), features) {
-        let loader = Loader { memory, manifest, reserved, layout, features };
+        let loader = Loader {
+            memory,
+            manifest,
+            reserved,
+            layout,
+            features,
+        };
         load_all(&loader, slots, arena);
     } else {
         log::error!("the manifest's memory is beyond what every core can address");
@@ -46,7 +54,11 @@ pub fn load(
     // Boot order first, then the order of the manifest; those without an order come last (B-11).
     slots.sort_unstable_by_key(|slot: &Option<Loaded>| {
         slot.as_ref().map_or((u32::MAX, u32::MAX), |loaded| {
-            let order = loaded.accepted.manifest.boot_order.map_or(u32::from(u16::MAX), u32::from);
+            let order = loaded
+                .accepted
+                .manifest
+                .boot_order
+                .map_or(u32::from(u16::MAX), u32::from);
             (order, loaded.vm.index)
         })
     });
@@ -60,7 +72,13 @@ pub fn load(
             return Err(ArenaFull);
         };
         let space = &*space.write(partition.space.finish(vmid, features));
-        make(partition.vm, &partition.accepted, partition.boot_information, space.registers, arena)
+        make(
+            partition.vm,
+            &partition.accepted,
+            partition.boot_information,
+            space.registers,
+            arena,
+        )
     })?;
     // SAFETY: each slot was written: the closure ran for each index, or an error was returned.
     let spaces = unsafe { spaces.assume_init_ref() };
@@ -68,10 +86,17 @@ pub fn load(
 }
 
 fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena) {
-    let most = if loader.features.vmid16 { u16::MAX } else { u8::MAX.into() };
+    let most = if loader.features.vmid16 {
+        u16::MAX
+    } else {
+        u8::MAX.into()
+    };
     for (position, vm) in loader.manifest.partitions().enumerate() {
         let (earlier, rest) = slots.split_at_mut(position);
-        let accepted = earlier.iter().flatten().map(|loaded: &Loaded| loaded.accepted);
+        let accepted = earlier
+            .iter()
+            .flatten()
+            .map(|loaded: &Loaded| loaded.accepted);
         let result = if position < usize::from(most) {
             loader.load(vm, accepted, arena)
         } else {
@@ -88,7 +113,11 @@ fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena
 }
 
 fn announce(accepted: &Accepted<'static>) {
-    let Accepted { name, layout, manifest } = accepted;
+    let Accepted {
+        name,
+        layout,
+        manifest,
+    } = accepted;
     log::info!(
         "{name} ({}): FF-A {}, {} vCPU, {}",
         layout.id,
@@ -109,11 +138,18 @@ fn make(
     stage_two: StageTwo,
     arena: &mut Arena,
 ) -> Result<Partition<Machine>, ArenaFull> {
-    let Accepted { name, layout, manifest } = accepted;
+    let Accepted {
+        name,
+        layout,
+        manifest,
+    } = accepted;
     let uuids = arena.slice(manifest.uuids().count(), |_, index| {
         manifest.uuids().nth(index).ok_or(ArenaFull)
     })?;
-    let count = manifest.device_regions().map(|region| region.interrupts().count()).sum();
+    let count = manifest
+        .device_regions()
+        .map(|region| region.interrupts().count())
+        .sum();
     let mut left = manifest.device_regions();
     let mut region = left.next();
     let mut taken = 0;
@@ -158,8 +194,14 @@ fn properties(manifest: &SpManifest<'_>) -> Properties {
     let mut properties = Properties(manifest.messaging_method.bits()).union(Properties::AARCH64);
     for (said, bit) in [
         (manifest.notification_support, Properties::NOTIFICATIONS),
-        (manifest.vm_availability_messages.created, Properties::VM_CREATED),
-        (manifest.vm_availability_messages.destroyed, Properties::VM_DESTROYED),
+        (
+            manifest.vm_availability_messages.created,
+            Properties::VM_CREATED,
+        ),
+        (
+            manifest.vm_availability_messages.destroyed,
+            Properties::VM_DESTROYED,
+        ),
     ] {
         if said {
             properties = properties.union(bit);
@@ -171,5 +213,8 @@ fn properties(manifest: &SpManifest<'_>) -> Properties {
 /// The byte after the last one that the manifest gives to anybody.
 fn highest_address(manifest: &SpmcManifest<'static>) -> u64 {
     let kinds = MemoryKind::ALL.into_iter();
-    kinds.flat_map(|kind| manifest.memory(kind)).map(|range: Range| range.end()).fold(0, u64::max)
+    kinds
+        .flat_map(|kind| manifest.memory(kind))
+        .map(|range: Range| range.end())
+        .fold(0, u64::max)
 }

@@ -6,6 +6,8 @@
 //! fact of the machine or of its EL3; what a system integrator decides is in the SPMC manifest, which
 //! goes before these defaults where it says something (DESIGN.md section 5).
 
+use core::ops::Range;
+
 use bulkhead_arch::features::Allowed;
 
 /// A machine.
@@ -27,6 +29,13 @@ pub trait Platform: Sync {
     /// Secure memory that is neither Bulkhead's nor a partition's, whatever a manifest says
     /// (DECISIONS 13).
     fn reserved(&self) -> &'static [Reserved];
+
+    /// Where the normal world's RAM is, by physical address, where the manifest has no `ns-memory`:
+    /// buffers of the normal world may lie there. They are mapped as normal memory and accessed as
+    /// non-secure, so a generous answer exposes nothing; devices do not belong here.
+    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+        &[]
+    }
 
     /// What EL3 lets the secure world use (DECISIONS 8).
     fn allowed(&self) -> Allowed;

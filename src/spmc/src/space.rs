@@ -51,7 +51,11 @@ impl NewSpace {
     ///
     /// # Errors
     /// [`MapError::NoMemory`].
-    pub fn new(memory: &Memory, layout: Stage2Layout, features: &Features) -> Result<Self, MapError> {
+    pub fn new(
+        memory: &Memory,
+        layout: Stage2Layout,
+        features: &Features,
+    ) -> Result<Self, MapError> {
         let mut pages = memory.pages.lock();
         let Pages { pool, tables } = &mut *pages;
         let fwb = features.forced_write_back;
@@ -101,7 +105,8 @@ impl NewSpace {
         if space == Space::Secure && own.contains(&range) {
             let mut pages = memory.pages.lock();
             let Pages { pool, tables } = &mut *pages;
-            self.secure.unmap(range.base, range.size, pool, tables, &mut Unused)?;
+            self.secure
+                .unmap(range.base, range.size, pool, tables, &mut Unused)?;
         }
         let attributes = Stage2Attributes {
             memory: MemoryType::Normal,
@@ -114,7 +119,11 @@ impl NewSpace {
     ///
     /// # Errors
     /// [`MapError`].
-    pub fn map_device(&mut self, memory: &Memory, region: &DeviceRegion<'_>) -> Result<(), MapError> {
+    pub fn map_device(
+        &mut self,
+        memory: &Memory,
+        region: &DeviceRegion<'_>,
+    ) -> Result<(), MapError> {
         let attributes = Stage2Attributes {
             memory: MemoryType::Device,
             permissions: permissions(region.attributes),
@@ -135,7 +144,15 @@ impl NewSpace {
             Space::Secure => &mut self.secure,
             Space::NonSecure => &mut self.non_secure,
         };
-        stage2.map(range.base, Pa(range.base), range.size, attributes, pool, tables, &mut Unused)
+        stage2.map(
+            range.base,
+            Pa(range.base),
+            range.size,
+            attributes,
+            pool,
+            tables,
+            &mut Unused,
+        )
     }
 
     /// Makes the space ready for use with `vmid`, which no other partition has.
@@ -150,7 +167,11 @@ impl NewSpace {
 }
 
 fn space(attributes: RegionAttributes) -> Space {
-    if attributes.non_secure { Space::NonSecure } else { Space::Secure }
+    if attributes.non_secure {
+        Space::NonSecure
+    } else {
+        Space::Secure
+    }
 }
 
 impl AddressSpace {

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Call chains: C of the abuse cases.
 
+use arrayvec::ArrayVec;
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
 use bulkhead_payload::{Request, counter};
 
-use crate::normal_world::{NormalWorld, Role};
+use crate::normal_world::{NormalWorld, Role, Tester};
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half};
-use crate::{cases, ensure};
+use crate::{cases, ensure, skip};
 
 cases! {
-    c1_a_request_back_to_the_requester_is_denied: [relay_half, denied_half];
-    c2_a_request_back_to_the_first_of_three_is_denied: [relay_half, denied_half];
-    c3_the_longest_chain_ends_in_a_refusal: [c3_half];
+    c1_a_request_back_to_the_requester_is_denied: [relay_half, denied_half, sends_half];
+    c2_a_request_back_to_the_first_of_three_is_denied: [relay_half, denied_half, sends_half];
+    c3_the_longest_chain_ends_in_a_refusal: [c3_half, sends_half];
     c4_only_the_last_of_a_preempted_chain_runs: [relay_half, spin_half];
 }
 
@@ -48,8 +49,24 @@ fn denied_half(world: &mut PartitionWorld, [_, target, _]: [u64; 3]) -> TestResu
     Ok([1, 0, 0, 0])
 }
 
+/// Whether the partition may send at all: without that, a refusal proves nothing.
+fn sends_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let reply = world.direct(Width::W64, next(to), [0; 5]);
+    Ok([reply.is(Function::MsgSendDirectResp).into(), 0, 0, 0])
+}
+
+/// Skips unless the last of a chain may send.
+fn needs_sender(world: &mut NormalWorld, last: EndpointId, to: EndpointId) -> TestResult {
+    let [sends, ..] = world.invoke(last, 2, [to.0.into(), 0, 0])?;
+    if sends == 0 {
+        skip!("{last} may not send messages in this configuration");
+    }
+    Ok(())
+}
+
 fn c1_a_request_back_to_the_requester_is_denied(world: &mut NormalWorld) -> TestResult {
     let (a, b) = (world.tester(Role::Primary)?, world.tester(Role::Secondary)?);
+    needs_sender(world, b, a)?;
     let [depth, ..] = world.invoke(a, 0, [path([b]), a.0.into(), 0])?;
     equal("the length of the chain", depth, 2)
 }
@@ -57,6 +74,7 @@ fn c1_a_request_back_to_the_requester_is_denied(world: &mut NormalWorld) -> Test
 fn c2_a_request_back_to_the_first_of_three_is_denied(world: &mut NormalWorld) -> TestResult {
     let (a, b) = (world.tester(Role::Primary)?, world.tester(Role::Secondary)?);
     let c = world.tester(Role::Tertiary)?;
+    needs_sender(world, c, a)?;
     for target in [a, b] {
         let [depth, ..] = world.invoke(a, 0, [path([b, c]), target.0.into(), 0])?;
         equal("the length of the chain", depth, 3)?;
@@ -64,11 +82,19 @@ fn c2_a_request_back_to_the_first_of_three_is_denied(world: &mut NormalWorld) ->
     Ok(())
 }
 
-/// Through every tester there is; each finds all before it refused.
+/// Through every tester that sends; the last one's request closes the ring.
 fn c3_the_longest_chain_ends_in_a_refusal(world: &mut NormalWorld) -> TestResult {
-    world.tester(Role::Secondary)?;
-    let ids: arrayvec::ArrayVec<EndpointId, 8> = world.testers().collect();
-    let first = ids[0];
+    let (primary, secondary) = (world.tester(Role::Primary)?, world.tester(Role::Secondary)?);
+    let mut ids = ArrayVec::<EndpointId, 8>::new();
+    for Tester { id, .. } in world.testers() {
+        let to = if id == primary { secondary } else { primary };
+        if let [1, ..] = world.invoke(id, 1, [to.0.into(), 0, 0])? {
+            ids.push(id);
+        }
+    }
+    let [first, _, ..] = ids[..] else {
+        skip!("fewer than two testers may send messages in this configuration");
+    };
     // Three arguments of four ids each, though eight are the most.
     let mut arguments = [0; 3];
     for (index, id) in ids.iter().enumerate().skip(1) {

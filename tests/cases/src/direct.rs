@@ -2,11 +2,12 @@
 //! Direct messages: G of the abuse cases.
 
 use bulkhead_abi::partition_info::Properties;
-use bulkhead_abi::{EndpointId, FfaError, Function, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Uuid, Width};
 use bulkhead_payload::Request;
 
-use crate::normal_world::{NormalWorld, Role};
+use crate::normal_world::{NormalWorld, Role, Tester, rxtx_map};
 use crate::outcome::{TestResult, Verdict, equal};
+use crate::partition_list::get;
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, Payload, command, echo};
 use crate::{cases, ensure, fail, skip};
@@ -20,6 +21,7 @@ cases! {
     g4_a_partitions_request_to_the_normal_world_is_refused: [g4_half];
     g5_a_secure_sender_from_the_normal_world_is_refused;
     g6_a_receiver_without_direct_messages_denies_them: [g6_half];
+    g6_only_partitions_that_discovery_shows_as_senders_send: [g6_seen_half, g6_send_half];
     g8_reserved_message_flags_are_refused: [g8_half];
     g9_a_framework_message_from_a_partition_is_refused: [g9_half];
     g14_a_response_without_a_request_is_denied: [g14_arm_half, g14_result_half];
@@ -85,12 +87,9 @@ fn send(caller: &mut impl Caller, width: Width, to: EndpointId) -> TestResult {
 fn a20_the_normal_worlds_message_reaches_each_tester_in_both_widths(
     world: &mut NormalWorld,
 ) -> TestResult {
-    world.tester(Role::Primary)?;
-    for partition in world.partitions.clone() {
-        if world.testers().any(|id| id == partition.id) {
-            for width in WIDTHS {
-                send(world, width, partition.id)?;
-            }
+    for tester in world.testers() {
+        for width in WIDTHS {
+            send(world, width, tester.id)?;
         }
     }
     Ok(())
@@ -235,6 +234,45 @@ fn g6_a_receiver_without_direct_messages_denies_them(world: &mut NormalWorld) ->
 
 fn g6_half(world: &mut PartitionWorld, [mute, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
     refused(world, world.id(), EndpointId(mute as u16), FfaError::Denied)?;
+    Ok(NO_RESULTS)
+}
+
+/// Each tester's own attempt agrees with what the primary's discovery says of it.
+fn g6_only_partitions_that_discovery_shows_as_senders_send(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = pair(world)?;
+    for Tester { id, .. } in world.testers() {
+        let [sends, ..] = world.invoke(primary, 0, [id.0.into(), 0, 0])?;
+        let to = if id == primary { secondary } else { primary };
+        world.invoke(id, 1, [to.0.into(), sends, 0])?;
+    }
+    Ok(())
+}
+
+/// Whether a partition sees that another may send.
+fn g6_seen_half(world: &mut PartitionWorld, [id, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    world.call(rxtx_map(Width::W64)).succeeded()?;
+    let version = world.version;
+    let found = get(world, version, Uuid::NIL);
+    world.ffa(Function::RxtxUnmap, []).succeeded()?;
+    let sends = Properties::DIRECT_REQ_SEND;
+    let row = found?
+        .into_iter()
+        .find(|partition| u64::from(partition.id.0) == id);
+    let Some(row) = row else {
+        fail!("{id:#x} is not listed");
+    };
+    Ok([row.properties.contains(sends).into(), 0, 0, 0])
+}
+
+fn g6_send_half(world: &mut PartitionWorld, [to, sends, _]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let to = EndpointId(to as u16);
+    for width in WIDTHS {
+        if sends != 0 {
+            send(world, width, to)?;
+        } else {
+            refused(world, world.id(), to, FfaError::Denied)?;
+        }
+    }
     Ok(NO_RESULTS)
 }
 

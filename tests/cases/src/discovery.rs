@@ -5,9 +5,9 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{FfaError, Function, Uuid, Version};
 use bulkhead_payload::memory::{MAILBOX, PAGE_SIZE};
 
-use crate::normal_world::{NormalWorld, Role, rxtx_map};
+use crate::normal_world::{NormalWorld, Role, Tester, rxtx_map};
 use crate::outcome::{TestResult, Verdict, equal};
-use crate::partition_list::{COUNT_ONLY, descriptor_size, get, request};
+use crate::partition_list::{COUNT_ONLY, PartitionDescriptor, descriptor_size, get, request};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::Caller;
 use crate::{cases, ensure, skip};
@@ -15,6 +15,7 @@ use crate::{cases, ensure, skip};
 cases! {
     a09_the_count_is_that_of_the_descriptors;
     a09_every_tester_is_listed_once_with_its_properties;
+    d9_a_partition_shows_no_property_newer_than_itself;
     a11_the_normal_world_does_not_see_who_sends;
     a09_a_filter_by_uuid_lists_its_partitions_only;
     d1_an_unknown_uuid_is_refused;
@@ -52,28 +53,46 @@ fn a09_the_count_is_that_of_the_descriptors(world: &mut NormalWorld) -> TestResu
 }
 
 fn a09_every_tester_is_listed_once_with_its_properties(world: &mut NormalWorld) -> TestResult {
-    world.tester(Role::Primary)?;
-    for id in world.testers() {
-        let mut rows = world
-            .partitions
-            .iter()
-            .filter(|partition| partition.id == id);
-        let row = rows
-            .next()
-            .map(|partition| (partition.contexts, partition.properties));
-        ensure!(rows.next().is_none(), "{id} is listed twice");
-        let Some((contexts, properties)) = row else {
-            continue;
+    for Tester { id, version } in world.testers() {
+        let rows = || {
+            let partitions = world.partitions.iter();
+            partitions.filter(|partition| partition.id == id)
         };
-        ensure!(contexts >= 1, "{id} has no execution context");
         ensure!(
-            properties.contains(Properties::DIRECT_REQ_RECEIVE),
-            "{id} does not receive: {properties:?}"
+            rows().count() == 1,
+            "{id} is listed {} times",
+            rows().count()
         );
-        if world.version >= Version::V1_1 {
+        for PartitionDescriptor {
+            contexts,
+            properties,
+            ..
+        } in rows()
+        {
+            ensure!(*contexts >= 1, "{id} has no execution context");
             ensure!(
-                properties.contains(Properties::AARCH64),
-                "{id} is not AArch64: {properties:?}"
+                properties.contains(Properties::DIRECT_REQ_RECEIVE),
+                "{id} does not receive: {properties:?}"
+            );
+            // FF-A 1.0 does not know the bit, whoever looks (D9).
+            let shown = world.version.min(version) >= Version::V1_1;
+            ensure!(
+                properties.contains(Properties::AARCH64) == shown,
+                "{id} of FF-A {version}: {properties:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn d9_a_partition_shows_no_property_newer_than_itself(world: &mut NormalWorld) -> TestResult {
+    for Tester { id, version } in world.testers() {
+        let known = Properties::defined_by(version.min(world.version));
+        for partition in &world.partitions {
+            ensure!(
+                partition.id != id || known.contains(partition.properties),
+                "{id} of FF-A {version} shows {:?}",
+                partition.properties
             );
         }
     }

@@ -5,7 +5,7 @@ use bulkhead_abi::{EndpointId, FfaError, Function, Version};
 
 use crate::cases;
 use crate::ensure;
-use crate::normal_world::{NormalWorld, Role};
+use crate::normal_world::{NormalWorld, Tester};
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::Caller;
@@ -22,17 +22,10 @@ fn a05_the_normal_world_has_id_0(world: &mut NormalWorld) -> TestResult {
 }
 
 fn a05_a_partition_is_told_the_id_that_discovery_shows(world: &mut NormalWorld) -> TestResult {
-    world.tester(Role::Primary)?;
-    let mut testers = world.partitions.clone();
-    testers.retain(|partition| world.testers().any(|id| id == partition.id));
-    for partition in testers {
-        let [id, ..] = world.invoke(partition.id, 0, [0; 3])?;
-        equal("the partition's own id", id, u64::from(partition.id.0))?;
-        ensure!(
-            partition.id.is_secure(),
-            "{} has the id of a VM",
-            partition.id
-        );
+    for Tester { id, .. } in world.testers() {
+        let [own, ..] = world.invoke(id, 0, [0; 3])?;
+        equal("the partition's own id", own, u64::from(id.0))?;
+        ensure!(id.is_secure(), "{id} has the id of a VM");
     }
     Ok(())
 }
@@ -42,40 +35,28 @@ fn a05_id_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> 
     Ok([reply.x(2), 0, 0, 0])
 }
 
-/// FFA_SPM_ID_GET, which FF-A 1.0 does not have.
-fn spm_id(caller: &mut impl Caller, version: Version) -> TestResult<Option<u64>> {
-    let reply = caller.ffa(Function::SpmIdGet, []);
-    if version < Version::V1_1 {
-        reply.refused(FfaError::NotSupported)?;
-        return Ok(None);
-    }
-    Ok(Some(reply.succeeded()?.x(2)))
-}
-
+/// EL3 answers the normal world, whatever version that speaks.
 fn a05_both_worlds_are_told_the_same_spmc_id(world: &mut NormalWorld) -> TestResult {
-    let version = world.version;
-    let primary = world.tester(Role::Primary)?;
-    let [known, theirs, ..] = world.invoke(primary, 0, [0; 3])?;
-    if let Some(ours) = spm_id(world, version)? {
-        ensure!(
-            ours & 0xffff_8000 == 0x8000,
-            "{ours:#x} is not an id of the secure world"
-        );
-        ensure!(
-            world.descriptor(EndpointId(ours as u16)).is_none(),
-            "the SPMC shares the id {ours:#x} with a partition"
-        );
-        if known != 0 {
-            equal("the SPMC's id that the partition is told", theirs, ours)?;
-        }
+    let spmc = world.ffa(Function::SpmIdGet, []).succeeded()?.x(2);
+    ensure!(
+        spmc & 0xffff_8000 == 0x8000,
+        "{spmc:#x} is not an id of the secure world"
+    );
+    let taken = world.descriptor(EndpointId(spmc as u16)).is_some();
+    ensure!(!taken, "the SPMC shares the id {spmc:#x} with a partition");
+    for Tester { id, .. } in world.testers() {
+        world.invoke(id, 0, [spmc, 0, 0])?;
     }
     Ok(())
 }
 
-fn a05_spm_id_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
-    let version = world.version;
-    Ok(match spm_id(world, version)? {
-        Some(id) => [1, id, 0, 0],
-        None => [0; 4],
-    })
+/// FF-A 1.0 does not have the call.
+fn a05_spm_id_half(world: &mut PartitionWorld, [spmc, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let reply = world.ffa(Function::SpmIdGet, []);
+    if world.version < Version::V1_1 {
+        reply.refused(FfaError::NotSupported)?;
+    } else {
+        equal("the SPMC's id", reply.succeeded()?.x(2), spmc)?;
+    }
+    Ok([0; 4])
 }

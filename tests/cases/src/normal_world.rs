@@ -9,14 +9,15 @@ use bulkhead_payload::counter::{hypervisor_timer, microseconds};
 use bulkhead_payload::exception::{self, Exception};
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::memory::MAILBOX;
+use bulkhead_payload::second_core::SecondCore;
 use bulkhead_payload::system_register::{Values, World};
 use bulkhead_payload::{Canary, Conduit, Reply, Request, Text, fp, gic};
 
-use crate::negotiation::Negotiation;
+use crate::negotiation::{Negotiation, version_request};
 use crate::outcome::{Outcome, TestResult, Verdict};
 use crate::partition_list::{self, Descriptors, PartitionDescriptor};
 use crate::protocol::{self, Caller, command, kind};
-use crate::{FINGERPRINT, fail, rules, skip};
+use crate::{FINGERPRINT, ensure, fail, rules, skip};
 
 /// A tester by its part in a test. Testers get their parts in the order of their ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,15 @@ pub enum Role {
     Secondary,
     /// The third.
     Tertiary,
+}
+
+/// A partition that runs halves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tester {
+    /// Its id.
+    pub id: EndpointId,
+    /// The FF-A version that it speaks.
+    pub version: Version,
 }
 
 /// Why there is no FF-A.
@@ -62,7 +72,7 @@ pub struct NormalWorld {
     pub partitions: Descriptors,
     /// Whether the test run may touch SVE; not where EL3 traps it (DECISIONS 8).
     pub sve: bool,
-    testers: ArrayVec<EndpointId, 8>,
+    testers: ArrayVec<Tester, 8>,
     aborted: ArrayVec<EndpointId, 8>,
     case: usize,
     state: Option<StateCanaries>,
@@ -72,6 +82,20 @@ pub struct NormalWorld {
 }
 
 impl NormalWorld {
+    /// Asks for a version and nothing else.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn ask_version(version: Version) -> Result<Version, NoSpmc> {
+        let request = version_request(version.to_word());
+        let canary = Canary::new(EndpointId::NORMAL_WORLD);
+        let (answer, exception) = exception::expect(|| request.issue(Conduit::Smc, canary).x(0));
+        if let Some(exception) = exception {
+            return Err(NoSpmc::NoEl3(exception));
+        }
+        Version::from_word(answer as u32).ok_or(NoSpmc::Refused(answer))
+    }
+
     /// Negotiates a version. No other call is made yet.
     ///
     /// # Errors
@@ -117,18 +141,18 @@ impl NormalWorld {
     /// Finds the testers among the listed partitions.
     ///
     /// # Errors
-    /// When a tester is of another build.
+    /// When there are not two, or one is of another build.
     pub fn find_testers(&mut self) -> TestResult {
         for partition in self.partitions.clone() {
             if !partition
                 .properties
                 .contains(Properties::DIRECT_REQ_RECEIVE)
-                || self.testers.contains(&partition.id)
+                || self.testers.iter().any(|tester| tester.id == partition.id)
             {
                 continue;
             }
             let reply = self.direct(Width::W64, partition.id, [command::HELLO, 0, 0, 0, 0]);
-            let [answer, fingerprint, ..] = reply.payload();
+            let [answer, fingerprint, _, version, _] = reply.payload();
             if !reply.is(Function::MsgSendDirectResp) || answer != kind::TESTER {
                 continue;
             }
@@ -138,9 +162,19 @@ impl NormalWorld {
                     partition.id
                 );
             }
-            // More testers than parts are left alone.
-            let _ = self.testers.try_push(partition.id);
+            let version = Version::from_word(version as u32).unwrap_or(Version::V1_0);
+            // More testers than there is room for are left alone.
+            let _ = self.testers.try_push(Tester {
+                id: partition.id,
+                version,
+            });
         }
+        // A firmware that loses its partitions must not pass by skipping.
+        ensure!(
+            self.testers.len() >= 2,
+            "only {} of at least 2 testers answers",
+            self.testers.len()
+        );
         Ok(())
     }
 
@@ -186,10 +220,7 @@ impl NormalWorld {
         if let Some(violation) = self.violation.take() {
             fail!("after a call, {violation}");
         }
-        for id in self.testers.clone() {
-            if self.aborted.contains(&id) {
-                continue;
-            }
+        for Tester { id, .. } in self.testers() {
             let payload = [1, 2, 3, 4, 5];
             let reply = self.direct(Width::W64, id, payload);
             if !reply.is(Function::MsgSendDirectResp)
@@ -218,11 +249,9 @@ impl NormalWorld {
     }
 
     /// Every tester that lives, in the order of ids.
-    pub fn testers(&self) -> impl Iterator<Item = EndpointId> {
-        self.testers
-            .iter()
-            .copied()
-            .filter(|id| !self.aborted.contains(id))
+    pub fn testers(&self) -> ArrayVec<Tester, 8> {
+        let lives = |tester: &Tester| !self.aborted.contains(&tester.id);
+        self.testers.iter().copied().filter(lives).collect()
     }
 
     /// The tester with this part.
@@ -231,8 +260,11 @@ impl NormalWorld {
     /// A skip when the configuration has too few.
     pub fn tester(&self, role: Role) -> TestResult<EndpointId> {
         match self.testers.get(role as usize) {
-            Some(id) if !self.aborted.contains(id) => Ok(*id),
-            Some(id) => skip!("the {role:?} tester {id} was aborted by an earlier test"),
+            Some(tester) if !self.aborted.contains(&tester.id) => Ok(tester.id),
+            Some(tester) => skip!(
+                "the {role:?} tester {} was aborted by an earlier test",
+                tester.id
+            ),
             None => skip!(
                 "needs {} tester partitions, there are {}",
                 role as usize + 1,
@@ -246,13 +278,9 @@ impl NormalWorld {
     /// # Errors
     /// A skip when there is none left.
     pub fn victim(&mut self) -> TestResult<EndpointId> {
-        let Some(&id) = self
-            .testers
-            .iter()
-            .skip(2)
-            .rev()
-            .find(|id| !self.aborted.contains(id))
-        else {
+        let victims = self.testers.iter().skip(2).rev();
+        let mut ids = victims.map(|tester| tester.id);
+        let Some(id) = ids.find(|id| !self.aborted.contains(id)) else {
             skip!(
                 "no tester partition is left to be aborted; {} had been",
                 self.aborted.len()
@@ -260,6 +288,17 @@ impl NormalWorld {
         };
         self.aborted.push(id);
         Ok(id)
+    }
+
+    /// The second core of this world.
+    ///
+    /// # Errors
+    /// A skip when there is none.
+    pub fn second_core(&self) -> TestResult<SecondCore> {
+        match SecondCore::start() {
+            Some(core) => Ok(core),
+            None => skip!("the machine has no second core"),
+        }
     }
 
     /// A partition that an earlier test ended.

@@ -144,12 +144,7 @@ fn id_get(world: &mut NormalWorld) -> TestResult<Reply> {
 }
 
 fn spm_id_get(world: &mut NormalWorld) -> TestResult<Reply> {
-    let reply = world.ffa(Function::SpmIdGet, []);
-    if world.version < Version::V1_1 {
-        error(reply, FfaError::NotSupported)
-    } else {
-        reply.succeeded()
-    }
+    world.ffa(Function::SpmIdGet, []).succeeded()
 }
 
 /// The reply, if it is this refusal.

@@ -65,13 +65,12 @@ fn reason(no_spmc: &NoSpmc) -> Text {
     }
 }
 
-/// A normal world that speaks the version and has listed the partitions.
+/// A normal world that speaks the version, with canaries around its calls.
 fn start(command: &Command) -> TestResult<NormalWorld> {
     let mut world = NormalWorld::start(command.version)
         .map_err(|no_spmc| Outcome::failed(format_args!("no SPMC: {}", reason(&no_spmc))))?;
     world.sve = command.sve;
     world.watch_state();
-    world.list_partitions()?;
     Ok(world)
 }
 
@@ -80,7 +79,11 @@ fn tests(command: &Command) -> Totals {
     if runner::selected(filter).next().is_none() {
         println!("[tests] no test has `{filter}` in its name");
     }
-    let mut world = start(command).and_then(|mut world| world.find_testers().map(|()| world));
+    let mut world = start(command).and_then(|mut world| {
+        world.list_partitions()?;
+        world.find_testers()?;
+        Ok(world)
+    });
     runner::run(filter, world.as_mut().map_err(|why| &*why))
 }
 
@@ -92,15 +95,14 @@ fn suite(command: &Command) -> Totals {
 
 /// The SPMC refused its manifest; the normal world runs all the same, and is told so.
 fn bad_spmc(command: &Command) -> Totals {
-    let result = match NormalWorld::start(command.version) {
+    let result = match NormalWorld::ask_version(command.version) {
         Err(NoSpmc::Refused(value)) => {
             println!("[demo] no SPMC: {}", reason(&NoSpmc::Refused(value)));
             Ok(())
         }
         Err(no_spmc) => Err(Outcome::failed(format_args!("{}", reason(&no_spmc)))),
-        Ok(world) => Err(Outcome::failed(format_args!(
-            "the SPMC answered FFA_VERSION: {:?}",
-            world.negotiation
+        Ok(version) => Err(Outcome::failed(format_args!(
+            "there is an SPMC of FF-A {version}"
         ))),
     };
     let mut totals = Totals::default();

@@ -34,7 +34,16 @@ pub fn microseconds(count: u64) -> u64 {
 /// Does nothing for at least `ticks`.
 pub fn spin(ticks: u64) {
     let start = now();
-    while now().wrapping_sub(start) < ticks {}
+    while now().wrapping_sub(start) < ticks {
+        pause();
+    }
+}
+
+/// A step of a loop that waits for another core. An emulator that runs one core after the other goes on
+/// with the next one at `yield`.
+pub fn pause() {
+    // SAFETY: a hint.
+    unsafe { asm!("yield", options(nostack)) };
 }
 
 /// The non-secure EL2 physical timer; for the normal world only.

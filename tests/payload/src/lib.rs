@@ -24,6 +24,7 @@ pub mod memory;
 pub mod panic;
 pub mod psci;
 pub mod request;
+pub mod second_core;
 pub mod sve;
 pub mod system_register;
 pub mod text;

@@ -114,6 +114,9 @@ impl Canary {
     /// Bits 63:48 of partitions' canaries.
     pub const PARTITION: u16 = 0x5350;
 
+    /// Canaries of nobody.
+    pub const NONE: Self = Self { base: 0 };
+
     /// Canaries of `endpoint` that no earlier occasion had.
     pub fn new(endpoint: EndpointId) -> Self {
         static OCCASION: AtomicU32 = AtomicU32::new(1);
