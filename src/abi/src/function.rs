@@ -178,6 +178,14 @@ macro_rules! functions {
                 }
             }
 
+            /// Bits 7:0 of the function id.
+            #[inline]
+            pub const fn number(self) -> u8 {
+                match self {
+                    $(Self::$variant => $number,)*
+                }
+            }
+
             /// The function id in this width, as x0 carries it.
             #[inline]
             pub const fn id(self, width: Width) -> u64 {

@@ -62,7 +62,10 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         let version = self.caller_version(core);
         let partition = self.running_partition(core).ok_or(FfaError::NotSupported)?;
-        let vcpu = core.current.as_ref().map_or(0, |current| current.vcpu.vcpu);
+        let vcpu = core
+            .current
+            .as_ref()
+            .map_or(0, |current| current.vcpu.vcpu());
         let characters = console::characters(core.caller(), width, version)?;
         let name = partition.config.name;
         let mut line = partition.line.lock();

@@ -7,10 +7,10 @@ use bulkhead_abi::{FfaError, Function, Registers, Uuid, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::{Health, Partition};
+use crate::partition::Health;
 use crate::runtime_model::{DirectForm, RuntimeModel, Transition, Verdict};
 use crate::spmc::{CoreState, Current, Spmc};
-use crate::vcpu::{Activation, Initiator, VcpuRef, VcpuState};
+use crate::vcpu::{Activation, Initiator, Vcpu, VcpuRef, VcpuState};
 
 impl DirectForm {
     /// The request's function.
@@ -103,11 +103,13 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::Denied);
         }
 
-        let target = VcpuRef {
-            partition,
-            vcpu: receiving.vcpu_for_core(core.index),
-        };
-        let context = self.claim_receiver(core, receiving, target, form)?;
+        let target =
+            VcpuRef::new(partition, receiving.vcpu_for_core(core.index)).ok_or(FfaError::Busy)?;
+        if receiving.health() == Health::Aborted {
+            return Err(FfaError::Aborted);
+        }
+        let slot = receiving.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
+        let context = self.claim_receiver(core, slot, target, form)?;
         let extended = Extended::for_call(receiving.version(), width);
         deliver_request(
             context.registers_mut(),
@@ -132,6 +134,8 @@ impl<H: Hardware> Spmc<H> {
         Ok(self.run(
             core,
             Current {
+                partition: receiving,
+                slot,
                 vcpu: target,
                 context,
                 activation,
@@ -144,14 +148,10 @@ impl<H: Hardware> Spmc<H> {
     fn claim_receiver(
         &self,
         core: &CoreState<H>,
-        receiving: &'static Partition<H>,
+        slot: &Vcpu<H>,
         target: VcpuRef,
         form: DirectForm,
     ) -> Result<crate::vcpu::Context<H>, FfaError> {
-        if receiving.health() == Health::Aborted {
-            return Err(FfaError::Aborted);
-        }
-        let slot = receiving.vcpus.get(target.vcpu).ok_or(FfaError::Busy)?;
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Waiting(_) => self.may_transition(core, form.request_transition()),
             VcpuState::Aborted(_) => Err(FfaError::Aborted),
@@ -238,7 +238,7 @@ impl<H: Hardware> Spmc<H> {
             }
             let slot = self
                 .partition(vcpu)
-                .and_then(|partition| partition.vcpus.get(vcpu.vcpu));
+                .and_then(|partition| partition.vcpus.get(vcpu.vcpu()));
             initiator = match slot.map(|slot| slot.inspect(blocked_initiator)) {
                 Some(Some(next)) => next,
                 _ => return false,

@@ -147,7 +147,7 @@ static BY_NUMBER: [Option<u8>; 256] = {
 
 /// The row of `function`, if Bulkhead serves it to `caller` at `version`.
 pub fn find(function: Function, caller: Instance, version: Version) -> Option<&'static Row> {
-    let position = (*BY_NUMBER.get(usize::from(function.row().number))?)?;
+    let position = (*BY_NUMBER.get(usize::from(function.number()))?)?;
     let row = CALLS.get(usize::from(position))?;
     let served = version >= row.since
         && matches!(
@@ -185,17 +185,18 @@ impl<H: Hardware> Spmc<H> {
         }
         match function::decode(core.caller().x::<0>()) {
             Call::Other(id) => self.other_call(core, id, conduit, hw),
-            _ => self.call(core, hw),
+            call => self.call(core, call, hw),
         }
     }
 
     /// A call in the FF-A range, or any call of the normal world.
-    pub(crate) fn call(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+    #[inline]
+    pub(crate) fn call(&self, core: &mut CoreState<H>, call: Call, hw: &mut H) -> Action {
         let instance = match core.current {
             Some(_) => Instance::Partition,
             None => Instance::NormalWorld,
         };
-        let outcome = match function::decode(core.caller().x::<0>()) {
+        let outcome = match call {
             Call::Ffa(function, width) => match find(function, instance, self.caller_version(core))
             {
                 Some(row) => self.serve(core, row.handler, width, hw),

@@ -50,7 +50,7 @@ impl<H: Hardware> Spmc<H> {
             {
                 self.framework_message(core)
             }
-            _ => self.call(core, hw),
+            call => self.call(core, call, hw),
         }
     }
 

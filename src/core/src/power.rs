@@ -45,7 +45,7 @@ impl<H: Hardware> Spmc<H> {
         &self,
         core: &CoreState<H>,
         index: usize,
-        partition: &Partition<H>,
+        partition: &'static Partition<H>,
     ) -> Option<Current<H>> {
         let first = match partition.health() {
             Health::Aborted => return None,
@@ -60,6 +60,7 @@ impl<H: Hardware> Spmc<H> {
             return None;
         };
         let vcpu = partition.vcpu_for_core(core.index);
+        let name = VcpuRef::new(index, vcpu)?;
         let slot = partition.vcpus.get(vcpu)?;
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Off(_) => Ok(()),
@@ -88,10 +89,9 @@ impl<H: Hardware> Spmc<H> {
             non_secure: NonSecureInterrupts::Queued,
         };
         Some(Current {
-            vcpu: VcpuRef {
-                partition: index,
-                vcpu,
-            },
+            partition,
+            slot,
+            vcpu: name,
             context,
             activation,
         })

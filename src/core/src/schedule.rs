@@ -92,10 +92,7 @@ impl<H: Hardware> Spmc<H> {
             VcpuState::Preempted { core, .. } if *core != core_index => Err(FfaError::Denied),
             VcpuState::Preempted { .. } | VcpuState::Waiting(_) => Ok(()),
         })?;
-        let vcpu = VcpuRef {
-            partition: index,
-            vcpu,
-        };
+        let vcpu = VcpuRef::new(index, vcpu).ok_or(FfaError::InvalidParameters)?;
         let current = match claimed {
             VcpuState::Waiting(context) => {
                 let extended = Extended::for_call(partition.version(), Width::W32);
@@ -109,6 +106,8 @@ impl<H: Hardware> Spmc<H> {
                     non_secure: partition.config.non_secure_interrupts,
                 };
                 Current {
+                    partition,
+                    slot,
                     vcpu,
                     context,
                     activation,
@@ -119,6 +118,8 @@ impl<H: Hardware> Spmc<H> {
                 activation,
                 ..
             } => Current {
+                partition,
+                slot,
                 vcpu,
                 context,
                 activation,
@@ -187,9 +188,10 @@ impl<H: Hardware> Spmc<H> {
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
         let Some(Current {
-            vcpu,
+            slot,
             context,
             activation,
+            ..
         }) = core.current.take()
         else {
             return self.leave(core, hw);
@@ -200,27 +202,24 @@ impl<H: Hardware> Spmc<H> {
                 let version = self.normal_world.version.get();
                 let extended = extended_rule(version, &core.normal_world);
                 write(&mut core.normal_world, extended, context);
-                self.rest(vcpu, rest(context));
+                slot.rest(rest(context));
                 self.leave(core, hw)
             }
             Initiator::Vcpu(requester) => match self.unblock(core, requester) {
                 Ok(current) => {
                     let registers = current.context.registers_mut();
-                    let version = self
-                        .partition(requester)
-                        .map_or(Version::OURS, |partition| partition.version());
-                    let extended = extended_rule(version, registers);
+                    let extended = extended_rule(current.partition.version(), registers);
                     write(registers, extended, context);
-                    self.rest(vcpu, rest(context));
+                    slot.rest(rest(context));
                     self.run(core, current, hw)
                 }
                 Err(initiator) => {
-                    self.rest(vcpu, rest(context));
+                    slot.rest(rest(context));
                     self.hand_back(core, initiator, FfaError::Aborted, hw)
                 }
             },
             Initiator::Boot => {
-                self.rest(vcpu, rest(context));
+                slot.rest(rest(context));
                 self.boot_next(core, hw)
             }
         }
@@ -234,6 +233,8 @@ impl<H: Hardware> Spmc<H> {
         why: core::fmt::Arguments<'_>,
     ) -> Action {
         let Some(Current {
+            partition,
+            slot,
             vcpu,
             context,
             activation,
@@ -242,16 +243,17 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
-        if let Some(partition) = self.partition(vcpu)
-            && partition.set_aborted()
-        {
+        if partition.set_aborted() {
             let name = partition.config.name;
             let id = partition.config.id;
             let pc = context.pc();
-            log::error!("{name} ({id}) vCPU {} aborted at {pc:#x}: {why}", vcpu.vcpu);
-            partition.release_mailbox(vcpu.partition, hw);
+            log::error!(
+                "{name} ({id}) vCPU {} aborted at {pc:#x}: {why}",
+                vcpu.vcpu()
+            );
+            partition.release_mailbox(vcpu.partition(), hw);
         }
-        self.rest(vcpu, VcpuState::Aborted(context));
+        slot.rest(VcpuState::Aborted(context));
         self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
     }
 
@@ -294,7 +296,7 @@ impl<H: Hardware> Spmc<H> {
         let partition = self.partition(requester).ok_or(Initiator::NormalWorld)?;
         let slot = partition
             .vcpus
-            .get(requester.vcpu)
+            .get(requester.vcpu())
             .ok_or(Initiator::NormalWorld)?;
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Blocked { .. } => Ok(()),
@@ -311,6 +313,8 @@ impl<H: Hardware> Spmc<H> {
                     return Err(activation.initiator);
                 }
                 Ok(Current {
+                    partition,
+                    slot,
                     vcpu: requester,
                     context,
                     activation,
@@ -327,6 +331,8 @@ impl<H: Hardware> Spmc<H> {
     /// The running context loses the core to the normal world, which resumes it by FFA_RUN (C-04).
     pub(crate) fn preempt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         let Some(Current {
+            partition,
+            slot,
             vcpu,
             context,
             activation,
@@ -335,29 +341,23 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
-        let id = self
-            .partition(vcpu)
-            .map_or(self.id, |partition| partition.config.id);
+        let id = partition.config.id;
         let extended = extended_rule(self.normal_world.version.get(), &core.normal_world);
         let interrupt = Function::Interrupt.id(Width::W32);
         core.normal_world.reply(
             extended,
             [interrupt, running_ids(id, vcpu), 0, 0, 0, 0, 0, 0],
         );
-        self.rest(
-            vcpu,
-            VcpuState::Preempted {
-                context,
-                activation,
-                core: core.index,
-            },
-        );
+        slot.rest(VcpuState::Preempted {
+            context,
+            activation,
+            core: core.index,
+        });
         self.leave(core, hw)
     }
 }
 
 /// Partition and execution context as w1 carries them.
 fn running_ids(id: EndpointId, vcpu: VcpuRef) -> u64 {
-    let index = u16::try_from(vcpu.vcpu).unwrap_or(u16::MAX);
-    EndpointId::pair(id, EndpointId(index))
+    EndpointId::pair(id, EndpointId(vcpu.vcpu_id()))
 }

@@ -286,11 +286,12 @@ impl<H: Hardware> Spmc<H> {
 
     /// The mailbox of the caller, and its slot at S-EL2.
     fn mailbox(&self, core: &CoreState<H>) -> (usize, &Mutex<Mailbox>) {
-        match (&core.current, self.running_partition(core)) {
-            (Some(current), Some(partition)) => {
-                (current.vcpu.partition.saturating_add(1), &partition.mailbox)
-            }
-            _ => (NORMAL_WORLD_SLOT, &self.normal_world.mailbox),
+        match &core.current {
+            Some(current) => (
+                current.vcpu.partition().saturating_add(1),
+                &current.partition.mailbox,
+            ),
+            None => (NORMAL_WORLD_SLOT, &self.normal_world.mailbox),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::event::{Action, Event};
 use crate::hardware::{Hardware, VcpuContext};
 use crate::normal_world::NormalWorld;
 use crate::partition::Partition;
-use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, VcpuRef, VcpuState};
+use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 
 /// What the SPMC is made of at boot.
 pub struct SpmcConfig<H: Hardware + 'static> {
@@ -49,6 +49,8 @@ pub struct CoreState<H: Hardware + 'static> {
 
 /// The execution context that a core runs. The core owns its saved state.
 pub struct Current<H: Hardware + 'static> {
+    pub(crate) partition: &'static Partition<H>,
+    pub(crate) slot: &'static Vcpu<H>,
     pub(crate) vcpu: VcpuRef,
     pub(crate) context: Context<H>,
     pub(crate) activation: Activation,
@@ -138,12 +140,12 @@ impl<H: Hardware> Spmc<H> {
     /// A [`VcpuRef`] is made from indices that were found, so there is always one; `None` only
     /// spares a panic.
     pub(crate) fn partition(&self, vcpu: VcpuRef) -> Option<&'static Partition<H>> {
-        self.partitions.get(vcpu.partition)
+        self.partitions.get(vcpu.partition())
     }
 
     /// The partition that runs on `core`.
     pub(crate) fn running_partition(&self, core: &CoreState<H>) -> Option<&'static Partition<H>> {
-        self.partition(core.current.as_ref()?.vcpu)
+        Some(core.current.as_ref()?.partition)
     }
 
     /// The id of the caller on `core`: the running partition or the normal world's primary
@@ -182,16 +184,6 @@ impl<H: Hardware> Spmc<H> {
         extended_rule(version, core.caller())
     }
 
-    /// Puts `current`, which leaves the core, to rest in `state`.
-    pub(crate) fn rest(&self, vcpu: VcpuRef, state: VcpuState<H>) {
-        if let Some(slot) = self
-            .partition(vcpu)
-            .and_then(|partition| partition.vcpus.get(vcpu.vcpu))
-        {
-            slot.rest(state);
-        }
-    }
-
     /// Makes a claimed context the one that `core` runs; whatever ran before has been put to rest.
     pub(crate) fn run(&self, core: &mut CoreState<H>, current: Current<H>, hw: &mut H) -> Action {
         self.treat_non_secure_interrupts(core, current.activation.non_secure, hw);
@@ -209,22 +201,21 @@ impl<H: Hardware> Spmc<H> {
     /// or the normal world when no partition runs.
     pub(crate) fn block(&self, core: &mut CoreState<H>, on: VcpuRef, hw: &mut H) -> Initiator {
         let Some(Current {
+            slot,
             vcpu,
             context,
             activation,
+            ..
         }) = core.current.take()
         else {
             return Initiator::NormalWorld;
         };
         hw.park(context);
-        self.rest(
-            vcpu,
-            VcpuState::Blocked {
-                context,
-                activation,
-                on,
-            },
-        );
+        slot.rest(VcpuState::Blocked {
+            context,
+            activation,
+            on,
+        });
         Initiator::Vcpu(vcpu)
     }
 

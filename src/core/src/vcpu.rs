@@ -17,10 +17,34 @@ pub type Context<H> = &'static mut <H as Hardware>::Context;
 /// Names an execution context: positions in the tables that do not change after boot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VcpuRef {
+    partition: u16,
+    vcpu: u16,
+}
+
+impl VcpuRef {
+    /// Context `vcpu` of the partition at `partition`; `None` where 16 bits, which is all that FF-A
+    /// has for either, do not suffice.
+    pub(crate) fn new(partition: usize, vcpu: usize) -> Option<Self> {
+        Some(Self {
+            partition: u16::try_from(partition).ok()?,
+            vcpu: u16::try_from(vcpu).ok()?,
+        })
+    }
+
     /// Index into the partitions.
-    pub partition: usize,
+    pub fn partition(self) -> usize {
+        usize::from(self.partition)
+    }
+
     /// Index into the partition's execution contexts.
-    pub vcpu: usize,
+    pub fn vcpu(self) -> usize {
+        usize::from(self.vcpu)
+    }
+
+    /// The context's index as FF-A's registers carry it.
+    pub(crate) fn vcpu_id(self) -> u16 {
+        self.vcpu
+    }
 }
 
 /// Who gets the core when an execution context is done.

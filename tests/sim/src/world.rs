@@ -298,12 +298,12 @@ impl Core {
             return event;
         }
         let vcpu = self.state.running().expect("Enter without a context");
-        let program = self.programs[vcpu.partition].clone();
-        let id = self.spmc.partitions()[vcpu.partition].config.id;
+        let program = self.programs[vcpu.partition()].clone();
+        let id = self.spmc.partitions()[vcpu.partition()].config.id;
         let context = self.state.context().expect("Enter without a context");
         if context.fresh {
             context.fresh = false;
-            context.runner = Some(Runner::start(id, vcpu.vcpu, program));
+            context.runner = Some(Runner::start(id, vcpu.vcpu(), program));
         }
         context.loaded = true;
         let runner = context
