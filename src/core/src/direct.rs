@@ -111,9 +111,10 @@ impl<H: Hardware> Spmc<H> {
         let slot = receiving.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
         let context = self.claim_receiver(core, slot, target, form)?;
         let extended = Extended::for_call(receiving.version(), width);
-        deliver_request(
+        deliver(
             context.registers_mut(),
             core.caller(),
+            form.request(),
             form,
             width,
             extended,
@@ -205,7 +206,14 @@ impl<H: Hardware> Spmc<H> {
             hw,
             VcpuState::Waiting,
             |requester, extended, context| {
-                deliver_response(requester, context.registers(), form, width, extended);
+                deliver(
+                    requester,
+                    context.registers(),
+                    form.response(),
+                    form,
+                    width,
+                    extended,
+                );
             },
         ))
     }
@@ -255,11 +263,13 @@ fn blocked_initiator<H: Hardware>(state: &VcpuState<H>) -> Option<Initiator> {
     }
 }
 
-/// Writes a request into the receiver's registers: what its version and the call's width carry, and
-/// nothing else of the sender's (G19, A-22).
-fn deliver_request(
+/// Writes a message into the registers of who gets it: what its version and the call's width carry,
+/// and nothing else of the sender's (G19, A-22).
+#[inline]
+fn deliver(
     to: &mut Registers,
     from: &Registers,
+    message: Function,
     form: DirectForm,
     width: Width,
     extended: Extended,
@@ -267,39 +277,16 @@ fn deliver_request(
     let ids = u64::from(from.w::<1>());
     match form {
         DirectForm::One => {
-            to.reply(extended, [form.request().id(width), ids, 0, 0, 0, 0, 0, 0]);
+            to.reply(extended, [message.id(width), ids, 0, 0, 0, 0, 0, 0]);
             to.copy_direct_payload(from, width);
         }
         DirectForm::Two => {
             to.copy_direct2_payload(from);
-            to.set_x::<0>(form.request().id(Width::W64));
+            to.set_x::<0>(message.id(Width::W64));
             to.set_x::<1>(ids);
+            // The UUID of a request; a response has zeros here.
             to.set_x::<2>(from.x::<2>());
             to.set_x::<3>(from.x::<3>());
-        }
-    }
-}
-
-/// Writes a response into the requester's registers.
-fn deliver_response(
-    to: &mut Registers,
-    from: &Registers,
-    form: DirectForm,
-    width: Width,
-    extended: Extended,
-) {
-    let ids = u64::from(from.w::<1>());
-    match form {
-        DirectForm::One => {
-            to.reply(extended, [form.response().id(width), ids, 0, 0, 0, 0, 0, 0]);
-            to.copy_direct_payload(from, width);
-        }
-        DirectForm::Two => {
-            to.copy_direct2_payload(from);
-            to.set_x::<0>(form.response().id(Width::W64));
-            to.set_x::<1>(ids);
-            to.set_x::<2>(0);
-            to.set_x::<3>(0);
         }
     }
 }
