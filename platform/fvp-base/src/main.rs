@@ -6,9 +6,7 @@
 #![no_std]
 #![no_main]
 
-use core::ops::Range;
-
-use bulkhead::{Allowed, GicFrames, Platform, Reserved};
+use bulkhead::{Allowed, GicFrames, Platform, Range, Reserved};
 
 /// FVP Base RevC-2xAEMvA.
 struct FvpBase;
@@ -26,9 +24,11 @@ impl Platform for FvpBase {
     fn gic(&self) -> GicFrames {
         GicFrames {
             distributor: 0x2f00_0000,
-            redistributors: 0x2f10_0000,
-            // 8 cores.
-            redistributors_size: 8 * 0x2_0000,
+            redistributors: Range {
+                base: 0x2f10_0000,
+                // 8 cores.
+                size: 8 * 0x2_0000,
+            },
         }
     }
 
@@ -39,15 +39,26 @@ impl Platform for FvpBase {
 
     fn reserved(&self) -> &'static [Reserved] {
         &[Reserved {
-            base: 0x0400_0000,
-            size: 0x4_0000,
+            range: Range {
+                base: 0x0400_0000,
+                size: 0x4_0000,
+            },
             owner: "EL3 (trusted SRAM)",
         }]
     }
 
-    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+    fn normal_world_memory(&self) -> &'static [Range] {
         // The 2 GiB below 4 GiB, without what TF-A keeps at their end, and the rest above.
-        &[0x8000_0000..0xfc00_0000, 0x8_8000_0000..0xa_0000_0000]
+        &[
+            Range {
+                base: 0x8000_0000,
+                size: 0x7c00_0000,
+            },
+            Range {
+                base: 0x8_8000_0000,
+                size: 0x1_8000_0000,
+            },
+        ]
     }
 
     fn allowed(&self) -> Allowed {

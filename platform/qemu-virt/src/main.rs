@@ -4,9 +4,7 @@
 #![no_std]
 #![no_main]
 
-use core::ops::Range;
-
-use bulkhead::{Allowed, GicFrames, Platform, Reserved};
+use bulkhead::{Allowed, GicFrames, Platform, Range, Reserved};
 
 /// The machine.
 struct QemuVirt;
@@ -24,9 +22,11 @@ impl Platform for QemuVirt {
     fn gic(&self) -> GicFrames {
         GicFrames {
             distributor: 0x0800_0000,
-            redistributors: 0x080a_0000,
-            // 123 cores.
-            redistributors_size: 123 * 0x2_0000,
+            redistributors: Range {
+                base: 0x080a_0000,
+                // 123 cores.
+                size: 123 * 0x2_0000,
+            },
         }
     }
 
@@ -37,15 +37,20 @@ impl Platform for QemuVirt {
 
     fn reserved(&self) -> &'static [Reserved] {
         &[Reserved {
-            base: 0x0e00_0000,
-            size: 1 << 20,
+            range: Range {
+                base: 0x0e00_0000,
+                size: 1 << 20,
+            },
             owner: "EL3",
         }]
     }
 
-    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+    fn normal_world_memory(&self) -> &'static [Range] {
         // As much as the machine can have (255 GiB).
-        &[0x4000_0000..0x40_0000_0000]
+        &[Range {
+            base: 0x4000_0000,
+            size: 0x3f_c000_0000,
+        }]
     }
 
     fn allowed(&self) -> Allowed {

@@ -18,9 +18,7 @@
 #![no_std]
 #![no_main]
 
-use core::ops::Range;
-
-use bulkhead::{Allowed, GicFrames, Platform, Reserved};
+use bulkhead::{Allowed, GicFrames, Platform, Range, Reserved};
 
 /// Name it after the machine.
 struct Template;
@@ -40,9 +38,11 @@ impl Platform for Template {
     fn gic(&self) -> GicFrames {
         GicFrames {
             distributor: 0x2000_0000,
-            redistributors: 0x2010_0000,
-            // 0x2_0000 for each core, 0x4_0000 with a GICv4.
-            redistributors_size: 4 * 0x2_0000,
+            redistributors: Range {
+                base: 0x2010_0000,
+                // 0x2_0000 for each core, 0x4_0000 with a GICv4.
+                size: 4 * 0x2_0000,
+            },
         }
     }
 
@@ -57,16 +57,21 @@ impl Platform for Template {
     /// controller need not be listed.
     fn reserved(&self) -> &'static [Reserved] {
         &[Reserved {
-            base: 0x0400_0000,
-            size: 0x4_0000,
+            range: Range {
+                base: 0x0400_0000,
+                size: 0x4_0000,
+            },
             owner: "EL3",
         }]
     }
 
     /// The normal world's RAM, for SPMC manifests without `ns-memory` nodes; leave it out if yours has
     /// them.
-    fn normal_world_memory(&self) -> &'static [Range<u64>] {
-        &[0x8000_0000..0x1_0000_0000]
+    fn normal_world_memory(&self) -> &'static [Range] {
+        &[Range {
+            base: 0x8000_0000,
+            size: 0x8000_0000,
+        }]
     }
 
     /// What EL3 lets S-EL2 and below use. A use that EL3 traps can be a panic of EL3, and ID registers

@@ -4,7 +4,7 @@
 //! Its verbs are few: [`switch::Cpu::enter`] a context, [`conduit::smc`] to EL3, copies that recover
 //! from faults ([`copy`]), maintenance of TLBs and caches, the interrupt controller and the timer.
 //! It knows registers and no FF-A. On a host only [`syndrome`] is there, which is pure.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 
 #[cfg(target_arch = "aarch64")]
 pub mod address;

@@ -257,3 +257,272 @@ fn abort(syndrome: Syndrome, access: Access, machine: &impl Translate) -> Outcom
     };
     fault(kind, syndrome)
 }
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_abi::Registers;
+
+    use super::*;
+
+    /// A context of which only the PC matters.
+    struct Pc(Registers, u64);
+
+    impl VcpuContext for Pc {
+        fn registers(&self) -> &Registers {
+            &self.0
+        }
+        fn registers_mut(&mut self) -> &mut Registers {
+            &mut self.0
+        }
+        fn pc(&self) -> u64 {
+            self.1
+        }
+        fn skip_instruction(&mut self) {
+            self.1 += 4;
+        }
+        fn reset(&mut self, entry: u64) {
+            self.1 = entry;
+        }
+    }
+
+    /// A machine whose stage 1 answers with this.
+    struct Stage1(Option<StageOne>);
+
+    impl Translate for Stage1 {
+        fn stage_one(&self, _: u64, _: Exception) -> Option<StageOne> {
+            self.0
+        }
+    }
+
+    const PC: u64 = 0x8000;
+    const NOWHERE: Stage1 = Stage1(None);
+
+    fn syndrome(class: u64, iss: u64) -> Syndrome {
+        let esr = class << 26 | 1 << 25 | iss;
+        Syndrome {
+            esr,
+            far: 0x4567_8123,
+            hpfar: 0x0012_3450,
+            level: Exception::El1,
+        }
+    }
+
+    /// The outcome, and the PC afterwards.
+    fn decoded(class: u64, iss: u64, machine: &Stage1) -> (Outcome, u64) {
+        let mut context = Pc(Registers::ZERO, PC);
+        let exit = Exit::Synchronous(syndrome(class, iss));
+        let outcome = decode(exit, &mut context, machine);
+        (outcome, context.pc())
+    }
+
+    fn fault_kind(class: u64, iss: u64, machine: &Stage1) -> FaultKind {
+        match decoded(class, iss, machine).0 {
+            Outcome::Event(Event::Fault(fault)) => fault.kind,
+            other => panic!("not a fault: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn d5_an_smc_is_stepped_over_and_an_hvc_is_not() {
+        assert_eq!(
+            decoded(0x17, 0, &NOWHERE),
+            (Outcome::Event(Event::Call(Conduit::Smc)), PC + 4)
+        );
+        assert_eq!(
+            decoded(0x16, 0, &NOWHERE),
+            (Outcome::Event(Event::Call(Conduit::Hvc)), PC)
+        );
+    }
+
+    #[test]
+    fn calls_with_an_immediate_are_undefined_and_not_stepped_over() {
+        for class in [0x16, 0x17] {
+            for immediate in [1, 0x8000, 0xffff] {
+                assert_eq!(
+                    decoded(class, immediate, &NOWHERE),
+                    (Outcome::Undefined, PC)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn interrupts_and_serrors_are_told_apart() {
+        let mut context = Pc(Registers::ZERO, PC);
+        let irq = decode(Exit::Irq, &mut context, &NOWHERE);
+        assert_eq!(irq, Outcome::Event(Event::SecureInterrupt));
+        let fiq = decode(Exit::Fiq, &mut context, &NOWHERE);
+        assert_eq!(fiq, Outcome::Event(Event::NonSecureInterrupt));
+        let fault = Fault {
+            kind: FaultKind::SError,
+            syndrome: 0xbe00_0011,
+            address: 0,
+        };
+        let serror = decode(Exit::SError(0xbe00_0011), &mut context, &NOWHERE);
+        assert_eq!(serror, Outcome::Event(Event::Fault(fault)));
+        assert_eq!(context.pc(), PC);
+    }
+
+    #[test]
+    fn a_trapped_register_is_named_with_its_operand_and_direction() {
+        // MRS x7, ID_AA64PFR0_EL1 (S3_0_C0_C4_0).
+        let iss = 3 << 20 | 7 << 5 | 4 << 1 | 1;
+        let register = SystemRegister {
+            op0: 3,
+            op1: 0,
+            crn: 0,
+            crm: 4,
+            op2: 0,
+        };
+        let access = SystemRegisterAccess {
+            register,
+            rt: 7,
+            direction: Direction::Read,
+        };
+        assert_eq!(
+            decoded(0x18, iss, &NOWHERE),
+            (Outcome::Event(Event::SystemRegister(access)), PC)
+        );
+        // MSR S2_5_C9_C13_6, XZR.
+        let iss = 2 << 20 | 6 << 17 | 5 << 14 | 9 << 10 | 31 << 5 | 13 << 1;
+        let register = SystemRegister {
+            op0: 2,
+            op1: 5,
+            crn: 9,
+            crm: 13,
+            op2: 6,
+        };
+        let access = SystemRegisterAccess {
+            register,
+            rt: 31,
+            direction: Direction::Write,
+        };
+        assert_eq!(
+            decoded(0x18, iss, &NOWHERE),
+            (Outcome::Event(Event::SystemRegister(access)), PC)
+        );
+    }
+
+    #[test]
+    fn cache_operations_by_set_and_way_are_told_from_other_instructions() {
+        for crm in [6, 10, 14] {
+            let iss = 1 << 20 | 2 << 17 | 7 << 10 | 3 << 5 | crm << 1;
+            assert_eq!(decoded(0x18, iss, &NOWHERE).0, Outcome::SetWay(3));
+        }
+        // DC CIVAC, which does not trap here, and DC ISW's neighbour.
+        for (op1, crm, op2) in [(3, 14, 1), (0, 6, 1), (0, 7, 2)] {
+            let iss = 1 << 20 | op2 << 17 | op1 << 14 | 7 << 10 | 3 << 5 | crm << 1;
+            assert!(matches!(
+                decoded(0x18, iss, &NOWHERE).0,
+                Outcome::Event(Event::SystemRegister(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn w4_the_space_of_a_fault_is_that_of_the_partitions_own_translation() {
+        for space in [Space::Secure, Space::NonSecure] {
+            let machine = Stage1(Some(StageOne {
+                ipa: 0x9999_9123,
+                space,
+            }));
+            for status in (0x04..=0x0f).chain([0x2a, 0x2b]) {
+                let read = FaultKind::Data {
+                    ipa: 0x9999_9123,
+                    space,
+                    direction: Direction::Read,
+                };
+                assert_eq!(fault_kind(0x24, status, &machine), read);
+                let write = FaultKind::Data {
+                    ipa: 0x9999_9123,
+                    space,
+                    direction: Direction::Write,
+                };
+                assert_eq!(fault_kind(0x24, 1 << 6 | status, &machine), write);
+                let fetch = FaultKind::Instruction {
+                    ipa: 0x9999_9123,
+                    space,
+                };
+                assert_eq!(fault_kind(0x20, status, &machine), fetch);
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_of_a_walk_names_the_table() {
+        let machine = Stage1(Some(StageOne {
+            ipa: 0x9999_9123,
+            space: Space::NonSecure,
+        }));
+        let walk = FaultKind::Data {
+            ipa: 0x1234_5000,
+            space: Space::Secure,
+            direction: Direction::Read,
+        };
+        assert_eq!(fault_kind(0x24, S1PTW | 0x07, &machine), walk);
+    }
+
+    #[test]
+    fn a_fault_that_cannot_be_translated_again_is_a_fault_all_the_same() {
+        let kind = FaultKind::Instruction {
+            ipa: 0x1234_5000,
+            space: Space::Secure,
+        };
+        assert_eq!(fault_kind(0x20, 0x0f, &NOWHERE), kind);
+    }
+
+    #[test]
+    fn cache_maintenance_is_no_store() {
+        let machine = Stage1(Some(StageOne {
+            ipa: 0,
+            space: Space::Secure,
+        }));
+        let kind = FaultKind::Data {
+            ipa: 0,
+            space: Space::Secure,
+            direction: Direction::Read,
+        };
+        assert_eq!(fault_kind(0x24, CM | WNR | 0x07, &machine), kind);
+    }
+
+    #[test]
+    fn other_aborts_are_external_or_exceptions() {
+        for status in [0x10, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17] {
+            assert_eq!(fault_kind(0x24, status, &NOWHERE), FaultKind::External);
+            assert_eq!(fault_kind(0x20, status, &NOWHERE), FaultKind::External);
+        }
+        for status in [0x00, 0x03, 0x11, 0x18, 0x21, 0x28, 0x30, 0x35, 0x3f] {
+            assert_eq!(fault_kind(0x24, status, &NOWHERE), FaultKind::Exception);
+        }
+    }
+
+    #[test]
+    fn every_class_has_an_outcome_and_only_known_ones_are_more_than_a_fault() {
+        let undefined = [
+            0x00, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x14, 0x19, 0x1d,
+        ];
+        for class in 0..0x40 {
+            match decoded(class, 0, &NOWHERE).0 {
+                Outcome::Undefined => assert!(undefined.contains(&class), "{class:#x}"),
+                Outcome::Resume => assert_eq!(class, 0x01),
+                Outcome::SetWay(_) => panic!("{class:#x}"),
+                Outcome::Event(Event::Call(_)) => assert!([0x16, 0x17].contains(&class)),
+                Outcome::Event(Event::SystemRegister(_)) => assert_eq!(class, 0x18),
+                Outcome::Event(Event::Fault(fault)) => {
+                    assert_eq!(fault.kind, FaultKind::Exception, "{class:#x}");
+                    assert!(!undefined.contains(&class), "{class:#x}");
+                }
+                Outcome::Event(event) => panic!("{class:#x}: {event:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_level_of_an_exception_is_read_from_pstate() {
+        assert_eq!(Exception::of(0x3c5), Exception::El1);
+        assert_eq!(Exception::of(0x3c4), Exception::El1);
+        assert_eq!(Exception::of(0x3c0), Exception::El0);
+        // AArch32 below an AArch64 S-EL1 (DECISIONS 6).
+        assert_eq!(Exception::of(0x10), Exception::El0);
+    }
+}

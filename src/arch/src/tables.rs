@@ -18,6 +18,8 @@ use crate::sysreg;
 #[derive(Clone, Copy, Debug)]
 pub struct TablePages {
     range: PageRange,
+    /// The virtual address of the range.
+    base: usize,
 }
 
 impl TablePages {
@@ -26,16 +28,20 @@ impl TablePages {
     /// # Safety
     /// The range is part of the linear area, mapped readable and writable, and no Rust object is or
     /// will be there: it is accessed through values of this type alone.
-    pub const unsafe fn new(range: PageRange) -> Self {
-        Self { range }
+    pub unsafe fn new(range: PageRange) -> Self {
+        Self {
+            range,
+            base: entry::linear(range.base().0),
+        }
     }
 
     fn entry(&self, table: Pa, index: usize) -> &AtomicU64 {
+        let offset = table.0.wrapping_sub(self.range.base().0);
         assert!(
-            self.range.contains(table) && table.0.is_multiple_of(PAGE_SIZE) && index < ENTRIES,
+            offset < self.range.bytes() && offset.is_multiple_of(PAGE_SIZE) && index < ENTRIES,
             "entry {index} of {table:?} is not among the pages for tables"
         );
-        let address = entry::linear(table.0) + index * size_of::<u64>();
+        let address = self.base + offset as usize + index * size_of::<u64>();
         // SAFETY: the assertion and `new`: the entry is a mapped, aligned word that is accessed as an
         // atomic alone.
         unsafe { &*core::ptr::with_exposed_provenance(address) }

@@ -79,8 +79,7 @@ global_asm!(
     b       bulkhead_leave
     .endm
 
-    // An exception at the current level. x0 is kept in TPIDR_EL0 and the flags are the crashed
-    // code's, in SPSR_EL2.
+    // An exception at the current level.
     .macro current kind
     .balign 128
     sub     sp, sp, {frame_size}
@@ -122,8 +121,7 @@ bulkhead_vectors:
     lower 3
     .balign 128
 
-    // A fault inside of the recovering copy goes on at its fix-up; it uses no stack, so x0 and x1
-    // can be kept in registers of EL0's that a crash may clobber, and are restored otherwise.
+    // As `current`, but a fault inside of the routines that recover goes on at their fix-up.
 bulkhead_current_sync:
     sub     sp, sp, {frame_size}
     add     sp, sp, x0
@@ -155,7 +153,8 @@ bulkhead_current_sync:
     sub     sp, sp, x0
     b       bulkhead_overflow
 
-    // The stack cannot be used: the frame goes to the emergency stack.
+    // The stack cannot be used: the frame goes to the emergency stack. What is lost of EL0's
+    // registers on the way nobody will need.
 bulkhead_overflow:
     msr     tpidr_el0, x0
     add     x0, sp, {frame_size}

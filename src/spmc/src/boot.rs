@@ -97,7 +97,7 @@ impl From<ArenaFull> for Fatal {
 pub fn start(platform: &'static dyn Platform, manifest: u64) -> ! {
     early_console(platform);
     match set_up(platform, manifest) {
-        Ok((firmware, index)) => firmware.run(index),
+        Ok(firmware) => firmware.run(BOOT_CORE),
         Err(fatal) => {
             log::error!("{fatal}");
             log::error!("no secure partition manager: the normal world boots without one");
@@ -114,98 +114,127 @@ fn early_console(platform: &dyn Platform) {
     logger::start(log::LevelFilter::Info);
 }
 
-/// Everything up to the run loop; answers with the boot core's index.
-fn set_up(
-    platform: &'static dyn Platform,
-    manifest: u64,
-) -> Result<(&'static Firmware, usize), Fatal> {
-    let load_address = entry::load_address();
-    let name = platform.name();
+/// Everything up to the run loop.
+fn set_up(platform: &'static dyn Platform, manifest: u64) -> Result<&'static Firmware, Fatal> {
     log::info!(
-        "{} on {name}, loaded at {load_address:#x}",
-        env!("CARGO_PKG_VERSION")
+        "{} on {}, loaded at {:#x}",
+        env!("CARGO_PKG_VERSION"),
+        platform.name(),
+        entry::load_address(),
     );
     let features = Features::detect(platform.allowed());
     if !features.vhe {
         return Err(Fatal::Cpu("the virtualisation host extensions"));
     }
-
     let early = map::early_ram(platform.ram_size());
     let (memory, mut arena) = memory::install(platform.ram_size(), early)
         .map_err(|error| Fatal::Map("Bulkhead", error))?;
-    console::set_uart(device(
-        &memory,
-        "the console",
-        platform.console(),
-        PAGE_SIZE as usize,
-    )?);
+    move_console(&memory, platform.console())?;
 
     let tree = load::read_tree(&memory, manifest, &mut arena).map_err(Fatal::Unreadable)?;
     let manifest = SpmcManifest::parse(tree).map_err(Fatal::Manifest)?;
     for warning in manifest.warnings() {
         log::warn!("SPMC manifest: {warning}");
     }
-    if let Some(uart) = manifest
+    let console = manifest
         .console()
-        .filter(|uart| uart.base != platform.console())
-    {
-        console::set_uart(device(
-            &memory,
-            "the console",
-            uart.base,
-            PAGE_SIZE as usize,
-        )?);
+        .map_or(platform.console(), |uart| uart.base);
+    if console != platform.console() {
+        move_console(&memory, console)?;
     }
     let frames = Frames::new(platform, &manifest, &mut arena)?;
     let gic = frames.map(&memory, &mut arena)?;
-    let (cores, index) = set_up_cores(&memory, &manifest, &mut arena)?;
-
+    let cores = set_up_cores(&memory, &manifest, &mut arena)?;
     let reserved = reserved(platform, &frames, &mut arena)?;
-    let Partitions { partitions, spaces } =
-        partitions::load(&memory, &manifest, reserved, &features, &mut arena)?;
-    let normal_world_memory = normal_world_memory(platform, &manifest, &mut arena)?;
-    let vector_size = fp::vector_state_size(&features);
-    let vectors = arena.slice(cores.len(), |arena, _| {
-        arena
-            .bytes(vector_size, 16)
-            .map(VectorStore::new)
-            .map_err(Fatal::Full)
-    })?;
-    // One for the normal world.
-    let buffers = arena.slice(spaces.len() + 1, |_, _| Ok::<_, Fatal>(AtomicUsize::new(0)))?;
-    let shared = arena.value(Shared {
-        buffers,
-        features,
-        memory,
-        spaces,
-        gic,
-    })?;
-    let spmc = Spmc::new(SpmcConfig {
-        id: manifest.id,
-        partitions,
-        normal_world_memory,
-        init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
-        run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
-    });
-    let firmware = FIRMWARE.call_once(|| Firmware {
-        spmc,
-        shared,
-        allowed: platform.allowed(),
-        vectors,
-    });
+    let loaded = partitions::load(&memory, &manifest, reserved, console, &features, &mut arena)?;
+    let console_owner = loaded.console_owner;
+    let firmware = assemble(
+        platform, &manifest, features, memory, gic, cores, loaded, &mut arena,
+    )?;
     log::info!(
         "{} of {} partitions, {} cores, {} KiB and {} pages free",
-        partitions.len(),
+        firmware.spmc.partitions().len(),
         manifest.partition_count(),
         cores.len(),
         arena.available() / 1024,
-        shared.memory.pages.lock().pool.available(),
+        firmware.shared.memory.pages.lock().pool.available(),
     );
     arena.seal();
     tables::invalidate_all_partitions();
     entry::publish_secondaries(cores);
     register_secondary_entry();
-    Ok((firmware, index))
+    if let Some(name) = console_owner {
+        leave_console(&firmware.shared.memory, platform, name);
+    }
+    Ok(firmware)
+}
+
+/// Makes the firmware of its parts.
+#[expect(clippy::too_many_arguments, reason = "everything comes together here")]
+fn assemble(
+    platform: &dyn Platform,
+    manifest: &SpmcManifest<'static>,
+    features: Features,
+    memory: Memory,
+    gic: Gic,
+    cores: &'static [PerCore],
+    loaded: Partitions,
+    arena: &mut Arena,
+) -> Result<&'static Firmware, Fatal> {
+    let Partitions {
+        partitions, spaces, ..
+    } = loaded;
+    let vector_size = fp::vector_state_size(&features);
+    let vectors = arena.slice(cores.len(), |arena, _| {
+        Ok::<_, Fatal>(VectorStore::new(
+            arena.bytes(vector_size, VECTOR_ALIGNMENT)?,
+        ))
+    })?;
+    // One for the normal world.
+    let buffers = arena.slice(spaces.len() + 1, |_, _| Ok::<_, Fatal>(AtomicUsize::new(0)))?;
+    let shared = arena.value(Shared {
+        features,
+        memory,
+        spaces,
+        buffers,
+        gic,
+    })?;
+    let spmc = Spmc::new(SpmcConfig {
+        id: manifest.id,
+        partitions,
+        normal_world_memory: normal_world_memory(platform, manifest, arena)?,
+        init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
+        run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
+    });
+    let allowed = platform.allowed();
+    Ok(FIRMWARE.call_once(|| Firmware {
+        spmc,
+        shared,
+        allowed,
+        vectors,
+    }))
+}
+
+/// Has lines go to the PL011 at the physical address `base`, through the final map.
+fn move_console(memory: &Memory, base: u64) -> Result<(), Fatal> {
+    console::set_uart(device(memory, "the console", base, PAGE_SIZE as usize)?);
+    Ok(())
+}
+
+/// Leaves the console to partition `name` (DECISIONS 14).
+fn leave_console(memory: &Memory, platform: &dyn Platform, name: &str) {
+    let other = platform.second_console();
+    let other = other.and_then(|base| device(memory, "the console", base, PAGE_SIZE as usize).ok());
+    match other {
+        Some(frame) => {
+            log::info!("the console is {name}'s from here on: Bulkhead goes to another one");
+            console::set_uart(frame);
+        }
+        None => {
+            log::info!("the console is {name}'s from here on: Bulkhead's lines stay in memory");
+            console::leave_uart();
+        }
+    }
 }
 
 fn device(memory: &Memory, what: &'static str, base: u64, size: usize) -> Result<Frame, Fatal> {
@@ -227,15 +256,11 @@ impl Frames {
         arena: &mut Arena,
     ) -> Result<Self, Fatal> {
         let board = platform.gic();
-        let of_board = Range {
-            base: board.redistributors,
-            size: board.redistributors_size as u64,
-        };
         let controller = manifest.interrupt_controller();
         let distributor = controller.and_then(|controller| controller.distributors().next());
         let redistributors = match controller {
             Some(controller) => arena.collect(controller.redistributors())?,
-            None => arena.collect(core::iter::once(of_board))?,
+            None => arena.collect(core::iter::once(board.redistributors))?,
         };
         let size = Distributor::SIZE as u64;
         let distributor = distributor.unwrap_or(Range {
@@ -265,22 +290,30 @@ impl Frames {
     }
 }
 
-/// A stack for each core, found by MPIDR; and which of them this one is.
+/// Where the registers of vectors are stored.
+const VECTOR_ALIGNMENT: usize = 16;
+
+/// The index of the boot core, which runs the first execution context of each partition.
+const BOOT_CORE: usize = 0;
+
+/// A stack for each core, found by MPIDR. The boot core is the first one, the others follow by MPIDR,
+/// in whichever order the manifest has them (COMPATIBILITY.md).
 fn set_up_cores(
     memory: &Memory,
     manifest: &SpmcManifest<'static>,
     arena: &mut Arena,
-) -> Result<(&'static [PerCore], usize), Fatal> {
+) -> Result<&'static [PerCore], Fatal> {
     let own = percore::affinity();
-    let count = manifest.cpus().count();
-    let boot = manifest
-        .cpus()
-        .position(|mpidr| mpidr == own)
-        .ok_or(Fatal::UnknownCore(own))?;
     let mut affinities = manifest.cpus();
-    let cores = arena.slice(count, |arena, index| {
-        let mpidr = affinities.next().unwrap_or(own);
-        let stack_top = if index == boot {
+    let affinities = arena.slice(manifest.cpus().count(), |_, _| {
+        affinities.next().ok_or(Fatal::UnknownCore(own))
+    })?;
+    affinities.sort_unstable_by_key(|mpidr| (*mpidr != own, *mpidr));
+    if affinities.first() != Some(&own) {
+        return Err(Fatal::UnknownCore(own));
+    }
+    let cores = arena.slice(affinities.len(), |arena, index| {
+        let stack_top = if index == BOOT_CORE {
             layout::boot_stack().end
         } else {
             let stack = arena.bytes(STACK_SIZE, PAGE_SIZE as usize)?;
@@ -289,14 +322,14 @@ fn set_up_cores(
                 .map_err(|error| Fatal::Map("a stack", error))?
         };
         Ok::<_, Fatal>(PerCore {
-            mpidr,
+            mpidr: affinities[index],
             stack_top,
             index,
         })
     })?;
     let cores: &'static [PerCore] = cores;
-    percore::adopt(&cores[boot]);
-    Ok((cores, boot))
+    percore::adopt(&cores[BOOT_CORE]);
+    Ok(cores)
 }
 
 /// What no partition gets (DECISIONS 13).
@@ -310,15 +343,7 @@ fn reserved(
         size: platform.ram_size() as u64,
     };
     let board = platform.reserved().iter();
-    let board = board.map(|part| {
-        (
-            part.owner,
-            Range {
-                base: part.base,
-                size: part.size,
-            },
-        )
-    });
+    let board = board.map(|part| (part.owner, part.range));
     let gic = core::iter::once(frames.distributor).chain(frames.redistributors.iter().copied());
     let all = core::iter::once(("Bulkhead", own))
         .chain(board)
@@ -341,7 +366,7 @@ fn normal_world_memory(
         Ok(arena.collect(said.filter_map(|range| pages(range.base, range.end())))?)
     } else {
         let ranges = platform.normal_world_memory().iter();
-        Ok(arena.collect(ranges.filter_map(|range| pages(range.start, range.end)))?)
+        Ok(arena.collect(ranges.filter_map(|range| pages(range.base, range.end())))?)
     }
 }
 

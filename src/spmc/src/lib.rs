@@ -33,4 +33,6 @@ mod space;
 #[cfg(target_arch = "aarch64")]
 pub use bulkhead_arch::features::Allowed;
 #[cfg(target_arch = "aarch64")]
+pub use bulkhead_manifest::Range;
+#[cfg(target_arch = "aarch64")]
 pub use platform::{GicFrames, Platform, Reserved};

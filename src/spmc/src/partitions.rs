@@ -23,9 +23,12 @@ pub struct Partitions {
     pub partitions: &'static [Partition<Machine>],
     /// Their addresses, in the same order.
     pub spaces: &'static [AddressSpace],
+    /// The name of the partition that has the console's registers to itself.
+    pub console_owner: Option<&'static str>,
 }
 
 /// Loads every partition that the manifest announces; those that are refused are named and left out.
+/// `console` is where the console's registers are.
 ///
 /// # Errors
 /// [`ArenaFull`] when there is no memory even for those that were loaded.
@@ -33,6 +36,7 @@ pub fn load(
     memory: &Memory,
     manifest: &SpmcManifest<'static>,
     reserved: &'static [Reserved],
+    console: u64,
     features: &Features,
     arena: &mut Arena,
 ) -> Result<Partitions, ArenaFull> {
@@ -62,6 +66,10 @@ pub fn load(
             (order, loaded.vm.index)
         })
     });
+    let console_owner = slots
+        .iter()
+        .flatten()
+        .find_map(|loaded| owns(&loaded.accepted, console));
     let count = slots.iter().flatten().count();
     let mut loaded = slots.iter_mut();
     let spaces = arena.slots(count)?;
@@ -82,7 +90,18 @@ pub fn load(
     })?;
     // SAFETY: each slot was written: the closure ran for each index, or an error was returned.
     let spaces = unsafe { spaces.assume_init_ref() };
-    Ok(Partitions { partitions, spaces })
+    Ok(Partitions {
+        partitions,
+        spaces,
+        console_owner,
+    })
+}
+
+/// The partition's name if it has the device at `address` to itself.
+fn owns(accepted: &Accepted<'static>, address: u64) -> Option<&'static str> {
+    let mut regions = accepted.manifest.device_regions();
+    let claims = regions.any(|region| region.exclusive && region.range().contains_address(address));
+    claims.then_some(accepted.name)
 }
 
 fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena) {

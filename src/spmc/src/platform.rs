@@ -6,9 +6,8 @@
 //! fact of the machine or of its EL3; what a system integrator decides is in the SPMC manifest, which
 //! goes before these defaults where it says something (DESIGN.md section 5).
 
-use core::ops::Range;
-
 use bulkhead_arch::features::Allowed;
+use bulkhead_manifest::Range;
 
 /// A machine.
 pub trait Platform: Sync {
@@ -18,6 +17,12 @@ pub trait Platform: Sync {
     /// The physical address of the PL011 that is Bulkhead's console until the manifest names
     /// another. EL3 has set it up.
     fn console(&self) -> u64;
+
+    /// The physical address of another PL011, for Bulkhead's lines when a partition has the console
+    /// to itself (DECISIONS 14). Without one they stay in memory then.
+    fn second_console(&self) -> Option<u64> {
+        None
+    }
 
     /// The GICv3's frames, where the manifest names none.
     fn gic(&self) -> GicFrames;
@@ -33,7 +38,7 @@ pub trait Platform: Sync {
     /// Where the normal world's RAM is, by physical address, where the manifest has no `ns-memory`:
     /// buffers of the normal world may lie there. They are mapped as normal memory and accessed as
     /// non-secure, so a generous answer exposes nothing; devices do not belong here.
-    fn normal_world_memory(&self) -> &'static [Range<u64>] {
+    fn normal_world_memory(&self) -> &'static [Range] {
         &[]
     }
 
@@ -46,19 +51,15 @@ pub trait Platform: Sync {
 pub struct GicFrames {
     /// The physical address of the distributor's frame.
     pub distributor: u64,
-    /// The physical address of the first redistributor.
-    pub redistributors: u64,
-    /// The bytes of all redistributors.
-    pub redistributors_size: usize,
+    /// All redistributors.
+    pub redistributors: Range,
 }
 
 /// Memory that has an owner already.
 #[derive(Clone, Copy, Debug)]
 pub struct Reserved {
-    /// The first byte.
-    pub base: u64,
-    /// The length in bytes.
-    pub size: u64,
+    /// Where.
+    pub range: Range,
     /// Whose, for messages.
     pub owner: &'static str,
 }

@@ -35,6 +35,7 @@ mod identity;
 mod mailbox;
 mod misbehaviour;
 mod registers;
+mod response;
 mod run;
 mod setup;
 mod state;
@@ -53,6 +54,7 @@ const FILES: &[&[Case]] = &[
     mailbox::CASES,
     boot::CASES,
     direct::CASES,
+    response::CASES,
     chain::CASES,
     run::CASES,
     registers::CASES,

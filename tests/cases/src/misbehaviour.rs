@@ -11,7 +11,7 @@ use crate::normal_world::{LONG_SPIN, NormalWorld, Role};
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half};
-use crate::{cases, ensure, fail};
+use crate::{cases, ensure, fail, rules};
 
 // A partition that one of these ends does not come back: each takes one from the end of the testers.
 cases! {
@@ -213,13 +213,17 @@ fn prefetch_abort_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 
     fail!("the partition went on after a prefetch abort, {exception:?}");
 }
 
-/// Ends a victim by its half number `half` of the current case.
+/// Ends a victim by its half number `half` of the current case. The reply is as strict about registers as
+/// any other (L1).
 fn end_victim(world: &mut NormalWorld, half: usize) -> TestResult<EndpointId> {
     let victim = world.victim()?;
     let payload = run_half(world.case(), half, [0; 3]);
-    world
-        .direct(Width::W64, victim, payload)
-        .refused(FfaError::Aborted)?;
+    let reply = world.direct(Width::W64, victim, payload);
+    reply.clone().refused(FfaError::Aborted)?;
+    if let Some(what) = rules::strict(&reply, world.version, rules::ERROR) {
+        fail!("{what}, in {reply}");
+    }
+    world.no_state_change()?;
     Ok(victim)
 }
 

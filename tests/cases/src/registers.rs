@@ -5,13 +5,14 @@
 //! and one of the EL1, EL0 and FP/SIMD registers.
 
 use bulkhead_abi::console::MAXIMUM;
+use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, FfaError, Function, Uuid, Version, Width};
 use bulkhead_payload::{Reply, Request, counter};
 
 use crate::case::Case;
 use crate::negotiation::version_request;
 use crate::normal_world::{LONG_SPIN, NormalWorld, Role, rxtx_map};
-use crate::outcome::{TestResult, Verdict};
+use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_list::{COUNT_ONLY, request};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half};
@@ -62,12 +63,14 @@ macro_rules! kinds {
 const HALVES: &[crate::case::PartitionHalf] = &[spin_half];
 /// x0 alone; with the status of FFA_ERROR; with a value in w2; with values in w2 and w3.
 const X0: u32 = 1;
-const X2: u32 = 1 << 2 | X0;
+const X2: u32 = rules::ERROR;
 const X2_X3: u32 = 1 << 3 | X2;
 /// FFA_INTERRUPT and FFA_MSG_WAIT.
 const X1_X2: u32 = 1 << 1 | X2;
-/// A direct message.
+/// A direct message: all of x0–x7 but w2.
 const MESSAGE: u32 = 0xfb;
+/// A direct message of the second kind: all of x0–x17 but x2 and x3.
+const MESSAGE2: u32 = 0x3_fff3;
 
 kinds! {
     "version" version, X0, El3;
@@ -86,6 +89,7 @@ kinds! {
     "partition_info_get_count" partition_info_get_count, X2_X3, Spmc;
     "direct_request_32" direct_32, MESSAGE, Spmc;
     "direct_request_64" direct_64, MESSAGE, Spmc;
+    "direct_request_2" direct_2, MESSAGE2, Spmc;
     "direct_request_32_refused" direct_32_refused, X2, Spmc;
     "direct_request_64_refused" direct_64_refused, X2, Spmc;
     "direct_request_interrupted" direct_interrupted, X1_X2, Spmc;
@@ -209,6 +213,29 @@ fn direct_32(world: &mut NormalWorld) -> TestResult<Reply> {
 
 fn direct_64(world: &mut NormalWorld) -> TestResult<Reply> {
     direct(world, Width::W64)
+}
+
+/// Needs a tester that receives such messages, and FF-A 1.2.
+fn direct_2(world: &mut NormalWorld) -> TestResult<Reply> {
+    let receives = Properties::DIRECT_REQ2_RECEIVE;
+    let testers = world.testers();
+    let mut ids = testers.iter().map(|tester| tester.id);
+    let to = ids.find(|&id| {
+        let descriptor = world.descriptor(id);
+        descriptor.is_some_and(|partition| partition.properties.contains(receives))
+    });
+    let Some(to) = to else {
+        skip!("no tester receives direct messages of the second kind");
+    };
+    let pair = EndpointId::pair(world.id(), to);
+    let payload = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
+    let mut request = Request::ffa(Function::MsgSendDirectReq2, Width::W64).with([pair]);
+    request.x[4..].copy_from_slice(&payload);
+    let reply = world.call(request).returned(Function::MsgSendDirectResp2)?;
+    equal("x4", reply.x(4), !1)?;
+    equal("x8", reply.x(8), !5)?;
+    equal("x9, which the answer leaves empty", reply.x(9), 0)?;
+    Ok(reply)
 }
 
 fn direct_refused(world: &mut NormalWorld, width: Width) -> TestResult<Reply> {

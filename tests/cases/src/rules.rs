@@ -74,6 +74,9 @@ fn changed(reply: &Reply, index: usize) -> Text {
     ))
 }
 
+/// The result registers of FFA_ERROR: the id and the status in w2.
+pub const ERROR: u32 = 1 << 2 | 1;
+
 /// The first register that differs from DECISIONS 4 after a call whose results are the registers in
 /// `results` (bit N for xN), in words.
 pub fn strict(reply: &Reply, version: Version, results: u32) -> Option<Text> {
