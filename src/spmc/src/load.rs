@@ -84,15 +84,13 @@ impl From<ArenaFull> for Refused {
     }
 }
 
-/// A partition that is ready but for its execution contexts.
-#[derive(Debug)]
+/// A partition that is ready but for its execution contexts and its stage 2.
+#[derive(Clone, Copy, Debug)]
 pub struct Loaded {
     /// Its node in the SPMC manifest.
     pub vm: VmNode<'static>,
     /// Its name, layout and manifest.
     pub accepted: Accepted<'static>,
-    /// Its stage 2.
-    pub space: NewSpace,
     /// The register that gets the address of its boot information, and that address.
     pub boot_information: Option<(u8, u64)>,
 }
@@ -113,7 +111,8 @@ pub struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Loads the partition that `vm` announces; `earlier` have been accepted.
+    /// Loads the partition that `vm` announces; `earlier` have been accepted. Answers with its stage 2,
+    /// too.
     ///
     /// # Errors
     /// Why it is refused. Its tables have been given back then.
@@ -122,7 +121,7 @@ impl Loader<'_> {
         vm: VmNode<'static>,
         earlier: impl Iterator<Item = Accepted<'static>> + Clone,
         arena: &mut Arena,
-    ) -> Result<Loaded, Refused> {
+    ) -> Result<(Loaded, NewSpace), Refused> {
         let limit = self.room_at(vm.load_address)?;
         let limit = vm.mem_size.unwrap_or(limit).min(limit);
         let mut header = [0; bulkhead_manifest::package::HEADER_SIZE];
@@ -163,12 +162,14 @@ impl Loader<'_> {
             .fill(&mut space, &accepted)
             .and_then(|()| self.tell(&package, &accepted))
         {
-            Ok(boot_information) => Ok(Loaded {
-                vm,
-                accepted,
+            Ok(boot_information) => Ok((
+                Loaded {
+                    vm,
+                    accepted,
+                    boot_information,
+                },
                 space,
-                boot_information,
-            }),
+            )),
             Err(refused) => {
                 space.release(self.memory);
                 Err(refused)

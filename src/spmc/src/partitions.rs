@@ -15,7 +15,7 @@ use crate::arena::{Arena, ArenaFull};
 use crate::load::{Loaded, Loader, Refused};
 use crate::machine::Machine;
 use crate::memory::Memory;
-use crate::space::{self, AddressSpace};
+use crate::space::{self, AddressSpace, NewSpace};
 
 /// What was loaded.
 pub struct Partitions {
@@ -26,6 +26,9 @@ pub struct Partitions {
     /// The name of the partition that has the console's registers to itself.
     pub console_owner: Option<&'static str>,
 }
+
+/// A partition, and its stage 2 until that is finished.
+type Slot = Option<(Loaded, Option<NewSpace>)>;
 
 /// Loads every partition that the manifest announces; those that are refused are named and left out.
 /// `console` is where the console's registers are.
@@ -56,8 +59,8 @@ pub fn load(
         log::error!("the manifest's memory is beyond what every core can address");
     }
     // Boot order first, then the order of the manifest; those without an order come last (B-11).
-    slots.sort_unstable_by_key(|slot: &Option<Loaded>| {
-        slot.as_ref().map_or((u32::MAX, u32::MAX), |loaded| {
+    slots.sort_unstable_by_key(|slot: &Slot| {
+        slot.as_ref().map_or((u32::MAX, u32::MAX), |(loaded, _)| {
             let order = loaded
                 .accepted
                 .manifest
@@ -66,30 +69,25 @@ pub fn load(
             (order, loaded.vm.index)
         })
     });
-    let console_owner = slots
-        .iter()
-        .flatten()
-        .find_map(|loaded| owns(&loaded.accepted, console));
     let count = slots.iter().flatten().count();
-    let mut loaded = slots.iter_mut();
-    let spaces = arena.slots(count)?;
-    let mut registers = spaces.iter_mut().zip(1..);
-    let partitions = arena.slice(count, |arena, _| {
-        let partition = loaded.find_map(Option::take);
-        let (Some(partition), Some((space, vmid))) = (partition, registers.next()) else {
-            return Err(ArenaFull);
-        };
-        let space = &*space.write(partition.space.finish(vmid, features));
-        make(
-            partition.vm,
-            &partition.accepted,
-            partition.boot_information,
-            space.registers,
-            arena,
-        )
+    let mut vmids = 1..;
+    let mut new_spaces = slots
+        .iter_mut()
+        .flatten()
+        .filter_map(|(_, space)| space.take());
+    let spaces = arena.slice(count, |_, _| {
+        let space = new_spaces.next().zip(vmids.next());
+        space
+            .map(|(space, vmid)| space.finish(vmid, features))
+            .ok_or(ArenaFull)
     })?;
-    // SAFETY: each slot was written: the closure ran for each index, or an error was returned.
-    let spaces = unsafe { spaces.assume_init_ref() };
+    let loaded = || slots.iter().flatten().map(|(loaded, _)| loaded);
+    let mut ready = loaded().zip(spaces.iter());
+    let partitions = arena.slice(count, |arena, _| {
+        let (loaded, space) = ready.next().ok_or(ArenaFull)?;
+        make(loaded, space.registers, arena)
+    })?;
+    let console_owner = loaded().find_map(|loaded| owns(&loaded.accepted, console));
     Ok(Partitions {
         partitions,
         spaces,
@@ -104,7 +102,7 @@ fn owns(accepted: &Accepted<'static>, address: u64) -> Option<&'static str> {
     claims.then_some(accepted.name)
 }
 
-fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena) {
+fn load_all(loader: &Loader<'_>, slots: &mut [Slot], arena: &mut Arena) {
     let most = if loader.features.vmid16 {
         u16::MAX
     } else {
@@ -112,19 +110,16 @@ fn load_all(loader: &Loader<'_>, slots: &mut [Option<Loaded>], arena: &mut Arena
     };
     for (position, vm) in loader.manifest.partitions().enumerate() {
         let (earlier, rest) = slots.split_at_mut(position);
-        let accepted = earlier
-            .iter()
-            .flatten()
-            .map(|loaded: &Loaded| loaded.accepted);
+        let accepted = earlier.iter().flatten().map(|(loaded, _)| loaded.accepted);
         let result = if position < usize::from(most) {
             loader.load(vm, accepted, arena)
         } else {
             Err(Refused::NotSupported("more partitions than VMIDs"))
         };
         match result {
-            Ok(loaded) => {
+            Ok((loaded, space)) => {
                 announce(&loaded.accepted);
-                rest[0] = Some(loaded);
+                rest[0] = Some((loaded, Some(space)));
             }
             Err(refused) => log::error!("{} ({}) is refused: {refused}", vm.debug_name, vm.id),
         }
@@ -151,12 +146,15 @@ fn announce(accepted: &Accepted<'static>) {
 
 /// Makes the partition and its execution contexts.
 fn make(
-    vm: bulkhead_manifest::VmNode<'static>,
-    accepted: &Accepted<'static>,
-    boot_information: Option<(u8, u64)>,
+    loaded: &Loaded,
     stage_two: StageTwo,
     arena: &mut Arena,
 ) -> Result<Partition<Machine>, ArenaFull> {
+    let Loaded {
+        vm,
+        accepted,
+        boot_information,
+    } = *loaded;
     let Accepted {
         name,
         layout,
@@ -191,7 +189,7 @@ fn make(
         name,
         uuids,
         version: manifest.ffa_version,
-        properties: properties(manifest),
+        properties: properties(&manifest),
         non_secure_interrupts: match manifest.ns_interrupts_action {
             NsInterruptsAction::Queued => NonSecureInterrupts::Queued,
             NsInterruptsAction::ManagedExit | NsInterruptsAction::Signaled => {

@@ -14,6 +14,8 @@ use crate::{cases, ensure, fail};
 cases! {
     g14_a_response_without_a_request_is_denied: [g14_arm_half, g14_result_half];
     g15_a_response_to_another_requester_is_denied: [g15_half];
+    a06_a_response_with_a_foreign_sender_is_refused: [a06_half];
+    g8_reserved_flags_of_a_response_are_refused: [g8_half];
     g16_a_response_of_the_other_kind_is_denied: [g16_resp2_half, g16_resp_half];
     g32_waiting_while_a_request_is_open_is_denied: [g32_half];
     g34_calls_out_of_place_change_nothing: [g34_half];
@@ -79,6 +81,40 @@ fn g15_half(world: &mut PartitionWorld, [other, ..]: [u64; 3]) -> TestResult<[u6
         for width in WIDTHS {
             let response = Request::response(width, world.id(), to, [0; 5]);
             world.call(response).refused(FfaError::Denied)?;
+        }
+    }
+    Ok(NO_RESULTS)
+}
+
+fn a06_a_response_with_a_foreign_sender_is_refused(world: &mut NormalWorld) -> TestResult {
+    let (primary, secondary) = (world.tester(Role::Primary)?, world.tester(Role::Secondary)?);
+    world.invoke(primary, 0, [secondary.0.into(), 0, 0])?;
+    Ok(())
+}
+
+fn a06_half(world: &mut PartitionWorld, [other, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    for from in [EndpointId(other as u16), EndpointId(0), EndpointId(0x8000)] {
+        for width in WIDTHS {
+            let response = Request::response(width, from, EndpointId::NORMAL_WORLD, [0; 5]);
+            world.call(response).refused(FfaError::InvalidParameters)?;
+        }
+    }
+    Ok(NO_RESULTS)
+}
+
+fn g8_reserved_flags_of_a_response_are_refused(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+/// Reserved bits, and the bit of a framework message: this is none.
+fn g8_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    for width in WIDTHS {
+        for bit in [0, 8, 30, 31] {
+            let to = EndpointId::NORMAL_WORLD;
+            let mut response = Request::response(width, world.id(), to, [0; 5]);
+            response.x[2] = 1 << bit;
+            world.call(response).refused(FfaError::InvalidParameters)?;
         }
     }
     Ok(NO_RESULTS)
