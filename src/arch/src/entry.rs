@@ -435,3 +435,27 @@ pub unsafe fn install_map(root: u64) {
         core::arch::asm!("tlbi alle2", "dsb sy", "isb", options(nostack));
     }
 }
+
+/// Goes on in `next` on the stack that ends at `stack_top`. What the stack in use holds is lost.
+///
+/// # Safety
+/// `stack_top` is the end of memory that is mapped for good and nobody's, enough for a stack.
+pub unsafe fn continue_on<T>(
+    stack_top: usize,
+    next: extern "C" fn(&'static mut T) -> !,
+    argument: &'static mut T,
+) -> ! {
+    // SAFETY: nothing returns to the frames that are left behind; `argument` does not live there.
+    unsafe {
+        core::arch::asm!(
+            "mov sp, {stack}",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "br {next}",
+            stack = in(reg) stack_top,
+            next = in(reg) next,
+            in("x0") core::ptr::from_mut(argument),
+            options(noreturn),
+        )
+    }
+}

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 0 GiB | Bulkhead's RAM, linear: image, then arena |
 //! | 1 GiB | device frames |
-//! | 2 GiB | stacks of the cores, each below unmapped space |
+//! | 2 GiB | stacks of the cores, each above unmapped space |
 //! | 3 GiB | windows: one page at a time of memory that is not Bulkhead's |
 //! | 4 GiB | mailboxes |
 
@@ -18,22 +18,32 @@ pub const IMAGE_BASE: usize = 0xffff_ff80_0000_0000;
 pub const VA_BITS: u64 = 39;
 /// The size of a page.
 pub const PAGE_SIZE: usize = 4096;
-/// The size of a core's stack; `image.ld` has the same for the boot core.
-pub const STACK_SIZE: usize = 32 * 1024;
-/// Stacks stand at this distance, so that one bit of SP tells an overflow.
-pub const STACK_STRIDE: usize = 2 * STACK_SIZE;
+/// The size of a core's stack.
+pub const STACK_SIZE: usize = 16 * 1024;
+/// The size of the boot core's stack: it parses manifests.
+pub const BOOT_STACK_SIZE: usize = 64 * 1024;
+/// Stacks start at multiples of twice this, and are no larger: in a stack this bit of SP is clear, and
+/// just below one, where nothing is mapped, it is set. The image's first stack lies below the limit,
+/// so the bit is clear there, too.
+pub const STACK_LIMIT: usize = 1 << 20;
 
 const GIB: usize = 1 << 30;
 /// How much RAM the linear area can hold.
 pub const RAM_LIMIT: usize = GIB - EARLY_WINDOW_SIZE;
 /// Device frames.
 pub const DEVICES: usize = IMAGE_BASE + GIB;
-/// Stacks of cores.
+/// Stacks of cores, by index.
 pub const STACKS: usize = IMAGE_BASE + 2 * GIB;
 /// Windows on foreign memory.
 pub const WINDOWS: usize = IMAGE_BASE + 3 * GIB;
 /// RX and TX buffers.
 pub const MAILBOXES: usize = IMAGE_BASE + 4 * GIB;
+
+/// The first byte of the stack of core `index`.
+pub const fn stack(index: usize) -> usize {
+    STACKS + index * 2 * STACK_LIMIT
+}
+const _: () = assert!(BOOT_STACK_SIZE <= STACK_LIMIT && STACK_SIZE <= STACK_LIMIT);
 
 /// Windows of the early map: the last 2 MiB of the first gigabyte.
 pub const EARLY_WINDOW: usize = IMAGE_BASE + GIB - EARLY_WINDOW_SIZE;
@@ -68,8 +78,8 @@ parts! {
     data = __rodata_end..__bss_pages_end;
     /// Tables of the early map; the identity part serves secondary cores for good.
     early_tables = __early_tables..__early_tables_end;
-    /// The boot core's stack.
-    boot_stack = __stack_bottom..__stack_top;
+    /// The boot core's first stack.
+    early_stack = __stack_bottom..__stack_top;
     /// All that the linker laid out.
     image = __image_start..__image_end;
 }

@@ -2,7 +2,8 @@
 //! What belongs to a core and must be found without a pointer: TPIDR_EL2 holds the address of the
 //! core's [`PerCore`]. Everything else a core owns is passed down from its run loop.
 
-use crate::layout::STACK_SIZE;
+use core::ops::Range;
+
 use crate::sysreg;
 
 /// The affinity fields of MPIDR_EL1: Aff3 in 39:32, Aff2 to Aff0 in 23:0.
@@ -16,14 +17,26 @@ pub struct PerCore {
     pub mpidr: u64,
     /// The end of its stack.
     pub stack_top: usize,
+    /// The first byte of its stack.
+    pub stack_bottom: usize,
     /// Its linear index.
     pub index: usize,
 }
 
 impl PerCore {
-    /// The bounds of its stack.
-    pub fn stack(&self) -> core::ops::Range<usize> {
-        self.stack_top.saturating_sub(STACK_SIZE)..self.stack_top
+    /// A core with this MPIDR, linear index and stack.
+    pub const fn new(mpidr: u64, index: usize, stack: &Range<usize>) -> Self {
+        Self {
+            mpidr,
+            stack_top: stack.end,
+            stack_bottom: stack.start,
+            index,
+        }
+    }
+
+    /// Its stack.
+    pub const fn stack(&self) -> Range<usize> {
+        self.stack_bottom..self.stack_top
     }
 }
 

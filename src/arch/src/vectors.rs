@@ -13,7 +13,7 @@ use core::mem::offset_of;
 use bulkhead_abi::Registers;
 
 use crate::context::Context;
-use crate::layout::STACK_SIZE;
+use crate::layout::STACK_LIMIT;
 use crate::switch;
 
 /// The registers at a crash, as the vectors leave them on the stack.
@@ -209,7 +209,7 @@ bulkhead_emergency_stack_top:
     frame_sp = const offset_of!(Frame, sp),
     frame_elr = const offset_of!(Frame, elr),
     frame_esr = const offset_of!(Frame, esr),
-    overflow_bit = const STACK_SIZE.trailing_zeros(),
+    overflow_bit = const STACK_LIMIT.trailing_zeros(),
     overflow_kind = const CrashKind::StackOverflow as u64,
 );
 

@@ -8,30 +8,33 @@
 //! A fatal error is printed and returned to the SPMD, so that the normal world boots without a
 //! secure one (DECISIONS 17).
 
-use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bulkhead_abi::{FfaError, Function, Registers, Width};
 use bulkhead_arch::features::Features;
-use bulkhead_arch::gicv3::Distributor;
-use bulkhead_arch::layout::{self, STACK_SIZE};
+use bulkhead_arch::layout::BOOT_STACK_SIZE;
 use bulkhead_arch::map::{self, EarlyPage};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::{conduit, entry, fp, tables};
 use bulkhead_core::{Spmc, SpmcConfig};
-use bulkhead_manifest::{MemoryKind, Range, Reserved, SpmcManifest};
-use bulkhead_mm::MapError;
+use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use spin::Once;
 
 use crate::arena::{Arena, ArenaFull};
+use crate::cores::{self, BOOT_CORE};
+use crate::devices::{self, Frames};
+use crate::fatal::Fatal;
 use crate::machine::{Gic, Shared};
 use crate::memory::{self, Memory};
 use crate::partitions::{self, Partitions};
 use crate::platform::Platform;
 use crate::run::{Firmware, VectorStore};
 use crate::{console, load, logger};
+
+/// Where the registers of vectors are stored.
+const VECTOR_ALIGNMENT: usize = 16;
 
 /// How long a partition may take to initialise where the manifest does not say, in milliseconds of
 /// counter time.
@@ -53,57 +56,44 @@ pub(crate) fn set_over() {
     OVER.store(true, Ordering::Relaxed);
 }
 
-/// Why there is no SPMC.
-#[derive(Debug)]
-enum Fatal {
-    /// The SPMC manifest cannot be read.
-    Unreadable(&'static str),
-    /// The SPMC manifest breaks a rule.
-    Manifest(bulkhead_manifest::ManifestError<'static>),
-    /// The map cannot be made.
-    Map(&'static str, MapError),
-    /// Bulkhead's RAM does not suffice.
-    Full(ArenaFull),
-    /// The boot core is not among the manifest's.
-    UnknownCore(u64),
-    /// The cores lack what Bulkhead is built on.
-    Cpu(&'static str),
-}
-
-impl fmt::Display for Fatal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(why) => write!(f, "SPMC manifest: {why}"),
-            Self::Manifest(error) => error.fmt(f),
-            Self::Map(what, error) => write!(f, "{what} cannot be mapped: {error}"),
-            Self::Full(error) => error.fmt(f),
-            Self::UnknownCore(mpidr) => write!(
-                f,
-                "SPMC manifest: /cpus has no core with reg = <{mpidr:#x}>, the boot core: add it"
-            ),
-            Self::Cpu(what) => write!(f, "the core lacks {what}"),
-        }
-    }
-}
-
-impl From<ArenaFull> for Fatal {
-    fn from(error: ArenaFull) -> Self {
-        Self::Full(error)
-    }
+/// What the first phase leaves to the second one.
+struct Foundation {
+    platform: &'static dyn Platform,
+    /// The physical address of the SPMC manifest.
+    manifest: u64,
+    features: Features,
+    /// Taken by the second phase.
+    memory: Option<(Memory, Arena)>,
+    /// The boot core's stack, in use from the second phase on.
+    stack: core::ops::Range<usize>,
 }
 
 /// Boots Bulkhead on `platform`; `manifest` is the physical address of the SPMC manifest. Called once,
-/// on the boot core, with the early map.
+/// on the boot core, with the early map and the image's small stack.
 pub fn start(platform: &'static dyn Platform, manifest: u64) -> ! {
     early_console(platform);
-    match set_up(platform, manifest) {
-        Ok(firmware) => firmware.run(BOOT_CORE),
-        Err(fatal) => {
-            log::error!("{fatal}");
-            log::error!("no secure partition manager: the normal world boots without one");
-            give_up()
+    match lay_foundation(platform, manifest) {
+        Ok(foundation) => {
+            let top = foundation.stack.end;
+            // SAFETY: the stack was mapped just now.
+            unsafe { entry::continue_on(top, go_on, foundation) }
         }
+        Err(fatal) => report(&fatal),
     }
+}
+
+/// The second phase, on the boot core's own stack.
+extern "C" fn go_on(foundation: &'static mut Foundation) -> ! {
+    match set_up(foundation) {
+        Ok(firmware) => firmware.run(BOOT_CORE),
+        Err(fatal) => report(&fatal),
+    }
+}
+
+fn report(fatal: &Fatal) -> ! {
+    log::error!("{fatal}");
+    log::error!("no secure partition manager: the normal world boots without one");
+    give_up()
 }
 
 fn early_console(platform: &dyn Platform) {
@@ -114,8 +104,11 @@ fn early_console(platform: &dyn Platform) {
     logger::start(log::LevelFilter::Info);
 }
 
-/// Everything up to the run loop.
-fn set_up(platform: &'static dyn Platform, manifest: u64) -> Result<&'static Firmware, Fatal> {
+/// The final map, the arena, and a stack that is large enough for the rest.
+fn lay_foundation(
+    platform: &'static dyn Platform,
+    manifest: u64,
+) -> Result<&'static mut Foundation, Fatal> {
     log::info!(
         "{} on {}, loaded at {:#x}",
         env!("CARGO_PKG_VERSION"),
@@ -129,8 +122,32 @@ fn set_up(platform: &'static dyn Platform, manifest: u64) -> Result<&'static Fir
     let early = map::early_ram(platform.ram_size());
     let (memory, mut arena) = memory::install(platform.ram_size(), early)
         .map_err(|error| Fatal::Map("Bulkhead", error))?;
-    move_console(&memory, platform.console())?;
+    devices::move_console(&memory, platform.console())?;
+    let stack = cores::new_stack(&memory, &mut arena, BOOT_CORE, BOOT_STACK_SIZE)?;
+    percore::adopt(arena.value(PerCore::new(percore::affinity(), BOOT_CORE, &stack))?);
+    let foundation = arena.slots(1)?;
+    let memory = Some((memory, arena));
+    Ok(foundation[0].write(Foundation {
+        platform,
+        manifest,
+        features,
+        memory,
+        stack,
+    }))
+}
 
+/// Everything else up to the run loop.
+fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
+    let Foundation {
+        platform,
+        manifest,
+        features,
+        ref mut memory,
+        ref stack,
+    } = *foundation;
+    let Some((memory, mut arena)) = memory.take() else {
+        unreachable!("the second phase of boot runs once");
+    };
     let tree = load::read_tree(&memory, manifest, &mut arena).map_err(Fatal::Unreadable)?;
     let manifest = SpmcManifest::parse(tree).map_err(Fatal::Manifest)?;
     for warning in manifest.warnings() {
@@ -140,12 +157,12 @@ fn set_up(platform: &'static dyn Platform, manifest: u64) -> Result<&'static Fir
         .console()
         .map_or(platform.console(), |uart| uart.base);
     if console != platform.console() {
-        move_console(&memory, console)?;
+        devices::move_console(&memory, console)?;
     }
     let frames = Frames::new(platform, &manifest, &mut arena)?;
     let gic = frames.map(&memory, &mut arena)?;
-    let cores = set_up_cores(&memory, &manifest, &mut arena)?;
-    let reserved = reserved(platform, &frames, &mut arena)?;
+    let cores = cores::set_up(&memory, &manifest, stack, &mut arena)?;
+    let reserved = devices::reserved(platform, &frames, &mut arena)?;
     let loaded = partitions::load(&memory, &manifest, reserved, console, &features, &mut arena)?;
     let console_owner = loaded.console_owner;
     let firmware = assemble(
@@ -164,7 +181,7 @@ fn set_up(platform: &'static dyn Platform, manifest: u64) -> Result<&'static Fir
     entry::publish_secondaries(cores);
     register_secondary_entry();
     if let Some(name) = console_owner {
-        leave_console(&firmware.shared.memory, platform, name);
+        devices::leave_console(&firmware.shared.memory, platform, name);
     }
     Ok(firmware)
 }
@@ -213,142 +230,6 @@ fn assemble(
         allowed,
         vectors,
     }))
-}
-
-/// Has lines go to the PL011 at the physical address `base`, through the final map.
-fn move_console(memory: &Memory, base: u64) -> Result<(), Fatal> {
-    console::set_uart(device(memory, "the console", base, PAGE_SIZE as usize)?);
-    Ok(())
-}
-
-/// Leaves the console to partition `name` (DECISIONS 14).
-fn leave_console(memory: &Memory, platform: &dyn Platform, name: &str) {
-    let other = platform.second_console();
-    let other = other.and_then(|base| device(memory, "the console", base, PAGE_SIZE as usize).ok());
-    match other {
-        Some(frame) => {
-            log::info!("the console is {name}'s from here on: Bulkhead goes to another one");
-            console::set_uart(frame);
-        }
-        None => {
-            log::info!("the console is {name}'s from here on: Bulkhead's lines stay in memory");
-            console::leave_uart();
-        }
-    }
-}
-
-fn device(memory: &Memory, what: &'static str, base: u64, size: usize) -> Result<Frame, Fatal> {
-    memory
-        .map_device(base, size)
-        .map_err(|error| Fatal::Map(what, error))
-}
-
-/// The interrupt controller's frames by physical address: the manifest's, else the board's.
-struct Frames {
-    distributor: Range,
-    redistributors: &'static [Range],
-}
-
-impl Frames {
-    fn new(
-        platform: &dyn Platform,
-        manifest: &SpmcManifest<'static>,
-        arena: &mut Arena,
-    ) -> Result<Self, Fatal> {
-        let board = platform.gic();
-        let controller = manifest.interrupt_controller();
-        let distributor = controller.and_then(|controller| controller.distributors().next());
-        let redistributors = match controller {
-            Some(controller) => arena.collect(controller.redistributors())?,
-            None => arena.collect(core::iter::once(board.redistributors))?,
-        };
-        let size = Distributor::SIZE as u64;
-        let distributor = distributor.unwrap_or(Range {
-            base: board.distributor,
-            size,
-        });
-        Ok(Self {
-            distributor: Range {
-                size,
-                ..distributor
-            },
-            redistributors,
-        })
-    }
-
-    fn map(&self, memory: &Memory, arena: &mut Arena) -> Result<Gic, Fatal> {
-        const WHAT: &str = "the interrupt controller";
-        let distributor = device(memory, WHAT, self.distributor.base, Distributor::SIZE)?;
-        let redistributors = arena.slice(self.redistributors.len(), |_, index| {
-            let Range { base, size } = self.redistributors[index];
-            Ok::<_, Fatal>((device(memory, WHAT, base, size as usize)?, size as usize))
-        })?;
-        Ok(Gic {
-            distributor: Distributor::new(distributor),
-            redistributors,
-        })
-    }
-}
-
-/// Where the registers of vectors are stored.
-const VECTOR_ALIGNMENT: usize = 16;
-
-/// The index of the boot core, which runs the first execution context of each partition.
-const BOOT_CORE: usize = 0;
-
-/// A stack for each core, found by MPIDR. The boot core is the first one, the others follow by MPIDR,
-/// in whichever order the manifest has them (COMPATIBILITY.md).
-fn set_up_cores(
-    memory: &Memory,
-    manifest: &SpmcManifest<'static>,
-    arena: &mut Arena,
-) -> Result<&'static [PerCore], Fatal> {
-    let own = percore::affinity();
-    let mut affinities = manifest.cpus();
-    let affinities = arena.slice(manifest.cpus().count(), |_, _| {
-        affinities.next().ok_or(Fatal::UnknownCore(own))
-    })?;
-    affinities.sort_unstable_by_key(|mpidr| (*mpidr != own, *mpidr));
-    if affinities.first() != Some(&own) {
-        return Err(Fatal::UnknownCore(own));
-    }
-    let cores = arena.slice(affinities.len(), |arena, index| {
-        let stack_top = if index == BOOT_CORE {
-            layout::boot_stack().end
-        } else {
-            let stack = arena.bytes(STACK_SIZE, PAGE_SIZE as usize)?;
-            memory
-                .map_stack(index, stack)
-                .map_err(|error| Fatal::Map("a stack", error))?
-        };
-        Ok::<_, Fatal>(PerCore {
-            mpidr: affinities[index],
-            stack_top,
-            index,
-        })
-    })?;
-    let cores: &'static [PerCore] = cores;
-    percore::adopt(&cores[BOOT_CORE]);
-    Ok(cores)
-}
-
-/// What no partition gets (DECISIONS 13).
-fn reserved(
-    platform: &dyn Platform,
-    frames: &Frames,
-    arena: &mut Arena,
-) -> Result<&'static [Reserved], Fatal> {
-    let own = Range {
-        base: entry::load_address(),
-        size: platform.ram_size() as u64,
-    };
-    let board = platform.reserved().iter();
-    let board = board.map(|part| (part.owner, part.range));
-    let gic = core::iter::once(frames.distributor).chain(frames.redistributors.iter().copied());
-    let all = core::iter::once(("Bulkhead", own))
-        .chain(board)
-        .chain(gic.map(|range| ("the interrupt controller", range)));
-    Ok(arena.collect(all)?)
 }
 
 /// The `ns-memory` of the manifest in whole pages; where it names none, the board's.

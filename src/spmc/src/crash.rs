@@ -52,7 +52,7 @@ fn backtrace(console: &mut CrashConsole, pc: u64, mut frame: u64) {
     let _ = write!(console, "backtrace {pc:#x}");
     let stack = match percore::current() {
         Some(core) => core.stack(),
-        None => layout::boot_stack(),
+        None => layout::early_stack(),
     };
     for _ in 0..DEPTH {
         let address = frame as usize;

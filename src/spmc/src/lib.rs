@@ -12,7 +12,13 @@ pub mod boot;
 #[cfg(target_arch = "aarch64")]
 pub mod console;
 #[cfg(target_arch = "aarch64")]
+mod cores;
+#[cfg(target_arch = "aarch64")]
 mod crash;
+#[cfg(target_arch = "aarch64")]
+mod devices;
+#[cfg(target_arch = "aarch64")]
+mod fatal;
 #[cfg(target_arch = "aarch64")]
 mod load;
 #[cfg(target_arch = "aarch64")]

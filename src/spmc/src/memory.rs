@@ -5,7 +5,7 @@
 //! |---|---|
 //! | text | read, execute |
 //! | constants | read |
-//! | data, boot stack, arena, pages for tables | read, write |
+//! | data, stacks, arena, pages for tables | read, write |
 //! | devices | read, write, nGnRnE |
 //! | windows and mailboxes | as asked, never execute |
 //!
@@ -13,7 +13,7 @@
 
 use core::ops::Range;
 
-use bulkhead_arch::layout::{self, DEVICES, MAILBOXES, STACK_SIZE, STACK_STRIDE, STACKS, WINDOWS};
+use bulkhead_arch::layout::{self, DEVICES, MAILBOXES, WINDOWS};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::tables::{OwnTlb, TablePages};
 use bulkhead_arch::{copy, entry};
@@ -121,7 +121,7 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
         (layout::text(), Permissions::READ_EXECUTE),
         (layout::rodata(), Permissions::READ_ONLY),
         (layout::data(), Permissions::READ_WRITE),
-        (layout::boot_stack(), Permissions::READ_WRITE),
+        (layout::early_stack(), Permissions::READ_WRITE),
         (start..end, Permissions::READ_WRITE),
     ] {
         if !part.is_empty() {
@@ -197,19 +197,22 @@ impl Memory {
         Ok(unsafe { Frame::new(va + offset as usize) })
     }
 
-    /// Maps a stack for core `index` on memory of the arena; returns its end.
+    /// Maps a stack for core `index` on memory of the arena; returns where it is.
     ///
     /// # Errors
     /// [`MapError`].
-    pub fn map_stack(&self, index: usize, memory: &'static mut [u8]) -> Result<usize, MapError> {
-        assert_eq!(memory.len(), STACK_SIZE, "a stack of another size");
+    pub fn map_stack(
+        &self,
+        index: usize,
+        memory: &'static mut [u8],
+    ) -> Result<Range<usize>, MapError> {
         let pa = Pa(entry::physical(memory.as_ptr().addr()));
         let range = PageRange::new(pa, memory.len() as u64).ok_or(MapError::Unaligned)?;
-        let va = STACKS + index * STACK_STRIDE;
+        let va = layout::stack(index);
         self.own
             .lock()
             .map(va, range, OWN_DATA, &mut self.pages.lock())?;
-        Ok(va + STACK_SIZE)
+        Ok(va..va + memory.len())
     }
 
     /// Maps `range` of secure memory at the window of the calling core, `core`, for as long as `with`
