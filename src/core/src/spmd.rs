@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the SPMD hands to S-EL2: calls of the normal world, and what it says itself.
+
+use bulkhead_abi::framework::{self, Flags, Message};
+use bulkhead_abi::psci::Status;
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{EndpointId, FfaError, Function, Width, function};
+
+use crate::event::Action;
+use crate::hardware::{Acknowledged, Hardware};
+use crate::spmc::{CoreState, Spmc};
+
+impl<H: Hardware> Spmc<H> {
+    /// The SPMD returned to S-EL2.
+    pub(crate) fn spmd(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let call = &core.normal_world;
+        match function::decode(call.x::<0>()) {
+            function::Call::Ffa(Function::Interrupt, _) => self.interrupted_normal_world(core, hw),
+            function::Call::Ffa(Function::MsgSendDirectReq, _)
+                if call.sender() == EndpointId::SPMD =>
+            {
+                self.framework_message(core)
+            }
+            call => self.call(core, call, hw),
+        }
+    }
+
+    /// A secure interrupt fired while the normal world ran (C-02). It ends in
+    /// FFA_NORMAL_WORLD_RESUME in every case (DECISIONS 23).
+    fn interrupted_normal_world(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        while let Acknowledged::Secure(intid) = hw.acknowledge() {
+            self.unowned_interrupt(intid, hw);
+        }
+        let resume = Function::NormalWorldResume.id(Width::W32);
+        core.normal_world
+            .reply(Extended::Clear, [resume, 0, 0, 0, 0, 0, 0, 0]);
+        Action::Smc
+    }
+
+    /// A framework message of the SPMD.
+    fn framework_message(&self, core: &mut CoreState<H>) -> Action {
+        let call = &core.normal_world;
+        let (own, spmd) = (self.id, EndpointId::SPMD);
+        let answer = match Flags::decode(call.w::<2>()) {
+            Ok(Flags::Framework(Message::VersionRequest)) => {
+                let wanted = framework::requested_version(call);
+                framework::version_response(own, spmd, self.normal_world.version.negotiate(wanted))
+            }
+            Ok(Flags::Framework(Message::PsciRequest)) => {
+                self.core_off(core);
+                // EL3 stops at a refusal (DECISIONS 22).
+                framework::power_response(own, spmd, Status::Success)
+            }
+            other => {
+                log::warn!("the SPMD sent a message that is not known: {other:?}");
+                core.normal_world
+                    .ffa_error(Extended::Preserve, FfaError::InvalidParameters);
+                return Action::Smc;
+            }
+        };
+        // x8 to x17 are the normal world's: EL3 hands them in and takes them back.
+        core.normal_world.reply(Extended::Preserve, answer);
+        Action::Smc
+    }
+}
