@@ -31,6 +31,11 @@ pub fn microseconds(count: u64) -> u64 {
     frequency * count / 1_000_000
 }
 
+/// The counter, which starts with the machine, in microseconds.
+pub fn since_reset_in_microseconds() -> u64 {
+    now() / microseconds(1)
+}
+
 /// Does nothing for at least `ticks`.
 pub fn spin(ticks: u64) {
     let start = now();
