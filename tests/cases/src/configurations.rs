@@ -109,12 +109,14 @@ fn k11_a_partition_boots_though_others_failed(world: &mut NormalWorld) -> TestRe
     Ok(())
 }
 
-/// The partition `plain` answers with the payload that it got. SPMC manifests of the field may name no
-/// memory of the normal world, so nothing is asked that needs buffers.
+/// The partition `plain` is listed and answers with the payload that it got. This SPMC manifest, as
+/// those of the field, names no memory of the normal world: the board's is used.
 fn b52_a_partition_of_the_field_answers(world: &mut NormalWorld) -> TestResult {
     let plain = EndpointId(0x8001);
     let count = world.call(request(Uuid::NIL, COUNT_ONLY)).succeeded()?;
     equal("the number of partitions", count.x(2), 1)?;
+    world.list_partitions()?;
+    ensure!(world.descriptor(plain).is_some(), "{plain} is not listed");
     for width in [Width::W32, Width::W64] {
         let reply = world
             .direct(width, plain, PAYLOAD)
@@ -136,7 +138,13 @@ const OPTEE: Uuid = Uuid::from_words([0xe078_6148, 0xe311_f8e7, 0x0200_5ebc, 0x1
 
 fn optee_is_listed_by_its_uuid(world: &mut NormalWorld) -> TestResult {
     let reply = world.call(request(OPTEE, COUNT_ONLY)).succeeded()?;
-    equal("the number of partitions with OP-TEE's UUID", reply.x(2), 1)
+    equal("the number of partitions with OP-TEE's UUID", reply.x(2), 1)?;
+    world.list_partitions()?;
+    ensure!(
+        world.descriptor(EndpointId(0x8001)).is_some(),
+        "OP-TEE is not listed"
+    );
+    Ok(())
 }
 
 /// OPTEE_FFA_GET_API_VERSION is a 32-bit message of zeroes; the answer is 1.0 in w3 and w4 (OP-TEE,
