@@ -74,6 +74,7 @@ debian_archive() {
 }
 
 # private_apt STATE ARGUMENT...: apt-get with the sources and lists of that private state.
+# A mirror whose lists are older than they say is taken: what they name is checked by its signature all the same.
 private_apt() {
     private_state=$cache/apt/$1
     shift
@@ -81,7 +82,7 @@ private_apt() {
         -o Dir::Etc::SourceList="$private_state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o Dir::State::Lists="$private_state/lists" -o Dir::Cache="$private_state/cache" \
         -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0 \
-        -o Acquire::Retries=3 -o Acquire::Languages=none -o DPkg::Lock::Timeout=600 "$@"
+        -o Acquire::Check-Valid-Until=false -o Acquire::Retries=3 -o Acquire::Languages=none -o DPkg::Lock::Timeout=600 "$@"
 }
 
 # private_sources STATE LINE...: makes a private state whose sources are the lines, each "TYPE SUITE COMPONENT...", and
