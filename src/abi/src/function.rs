@@ -197,16 +197,25 @@ macro_rules! functions {
                     Width::W64 => BASE_64 | number,
                 }
             }
-
-            /// The function with this number, and whether it exists as 32-bit and as 64-bit call.
-            #[inline]
-            const fn by_number(number: u8) -> Option<(Self, (bool, bool))> {
-                match number {
-                    $($number => Some((Self::$variant, widths!($widths))),)*
-                    _ => None,
-                }
-            }
         }
+
+        /// The functions of 32-bit calls by their number.
+        static BY_NUMBER_32: [Option<Function>; 256] = {
+            let mut table = [None; 256];
+            $(if widths!($widths).0 {
+                table[$number] = Some(Function::$variant);
+            })*
+            table
+        };
+
+        /// The functions of 64-bit calls by their number.
+        static BY_NUMBER_64: [Option<Function>; 256] = {
+            let mut table = [None; 256];
+            $(if widths!($widths).1 {
+                table[$number] = Some(Function::$variant);
+            })*
+            table
+        };
     };
 }
 
@@ -295,23 +304,20 @@ pub enum Call {
 /// Ignores the upper half of `x0` (V17) and the SVE hint (V18). A function in a width that it does
 /// not have, such as FFA_VERSION as 0xc400_0063 (V9), is [`Call::UnknownFfa`]. O(1).
 #[inline]
-pub const fn decode(x0: u64) -> Call {
-    let [number, b1, b2, b3, ..] = x0.to_le_bytes();
-    let id = u32::from_le_bytes([number, b1, b2, b3]) & !SVE_HINT;
+pub fn decode(x0: u64) -> Call {
     const BASE_32: u32 = 0x8400_0000;
     const BASE_64: u32 = 0xc400_0000;
-    let width = match id & BASE_MASK {
-        BASE_32 => Width::W32,
-        BASE_64 => Width::W64,
+    let [number, b1, b2, b3, ..] = x0.to_le_bytes();
+    let id = u32::from_le_bytes([number, b1, b2, b3]) & !SVE_HINT;
+    let (table, width) = match id & BASE_MASK {
+        BASE_32 => (&BY_NUMBER_32, Width::W32),
+        BASE_64 => (&BY_NUMBER_64, Width::W64),
         _ => return Call::Other(id),
     };
-    if number < FIRST || number > LAST {
-        return Call::Other(id);
-    }
-    match (Function::by_number(number), width) {
-        (Some((function, (true, _))), Width::W32) => Call::Ffa(function, Width::W32),
-        (Some((function, (_, true))), Width::W64) => Call::Ffa(function, Width::W64),
-        _ => Call::UnknownFfa(id),
+    match table.get(usize::from(number)) {
+        Some(Some(function)) => Call::Ffa(*function, width),
+        _ if (FIRST..=LAST).contains(&number) => Call::UnknownFfa(id),
+        _ => Call::Other(id),
     }
 }
 
