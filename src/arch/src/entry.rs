@@ -308,9 +308,8 @@ bulkhead_secondary_high:
     add     x10, x10, {core_size}
     add     x0, x0, #1
     b       3b
-    // A core that no manifest names: nobody may wait for it.
-4:  wfi
-    b       4b
+    // A core that no manifest names has no SPMC (W8).
+4:  b       bulkhead_refuse
 5:  msr     tpidr_el2, x10
     ldr     x13, [x10, {core_stack}]
     mov     sp, x13

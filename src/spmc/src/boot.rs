@@ -8,15 +8,15 @@
 //! A fatal error is printed and returned to the SPMD, so that the normal world boots without a
 //! secure one (DECISIONS 17).
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::AtomicUsize;
 
-use bulkhead_abi::{FfaError, Function, Registers, Width};
+use bulkhead_abi::{Function, Registers, Width};
 use bulkhead_arch::features::Features;
 use bulkhead_arch::layout::BOOT_STACK_SIZE;
 use bulkhead_arch::map::{self, EarlyPage};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
-use bulkhead_arch::{conduit, entry, fp, tables};
+use bulkhead_arch::{conduit, entry, fp, refuse, tables};
 use bulkhead_core::{Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
@@ -43,19 +43,6 @@ const INIT_TIMEOUT: u32 = 900;
 const RUN_TIMEOUT: u32 = 500;
 
 static FIRMWARE: Once<Firmware> = Once::new();
-static OVER: AtomicBool = AtomicBool::new(false);
-
-/// Whether EL3 has been returned to, so that the normal world may have run.
-pub fn is_over() -> bool {
-    OVER.load(Ordering::Relaxed)
-}
-
-/// Says that EL3 is returned to.
-#[inline]
-pub(crate) fn set_over() {
-    OVER.store(true, Ordering::Relaxed);
-}
-
 /// What the first phase leaves to the second one.
 struct Foundation {
     platform: &'static dyn Platform,
@@ -179,7 +166,7 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     arena.seal();
     tables::invalidate_all_partitions();
     entry::publish_secondaries(cores);
-    register_secondary_entry();
+    register_entry(entry::secondary_entry());
     if let Some(name) = console_owner {
         devices::leave_console(&firmware.shared.memory, platform, name);
     }
@@ -252,29 +239,25 @@ fn normal_world_memory(
 }
 
 /// Tells the SPMD where other cores enter (B-56).
-fn register_secondary_entry() {
+fn register_entry(address: u64) {
     let mut registers = Registers::ZERO;
     registers.x[0] = Function::SecondaryEpRegister.id(Width::W64);
-    registers.x[1] = entry::secondary_entry();
+    registers.x[1] = address;
     conduit::smc(&mut registers);
     if registers.x[0] != Function::Success.id(Width::W32)
         && registers.x[0] != Function::Success.id(Width::W64)
     {
         log::warn!(
-            "the SPMD refused the entry point {:#x} of other cores: raise binary_size",
-            entry::secondary_entry(),
+            "the SPMD refused the entry point {address:#x} of other cores: raise binary_size",
         );
     }
 }
 
-/// Lets the normal world go on without this core's SPMC (DECISIONS 17).
+/// Lets the normal world go on without an SPMC on any core (DECISIONS 17). Only the boot core can say
+/// so, before the normal world has run.
 pub(crate) fn give_up() -> ! {
-    loop {
-        let mut registers = Registers::ZERO;
-        registers.x[0] = Function::Error.id(Width::W32);
-        registers.x[2] = FfaError::NotSupported.to_register();
-        conduit::smc(&mut registers);
-    }
+    register_entry(refuse::refusal_entry());
+    refuse::refuse()
 }
 
 /// A core came on, with the final map and its own stack; called by the entry stub.
@@ -283,6 +266,6 @@ pub(crate) fn give_up() -> ! {
 extern "C" fn bulkhead_secondary(index: usize) -> ! {
     match FIRMWARE.get() {
         Some(firmware) => firmware.run(index),
-        None => give_up(),
+        None => refuse::refuse(),
     }
 }

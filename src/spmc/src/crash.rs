@@ -9,8 +9,8 @@ use bulkhead_abi::Registers;
 use bulkhead_arch::vectors::{CrashKind, Frame};
 use bulkhead_arch::{conduit, layout, percore, sysreg};
 
-use crate::boot;
 use crate::console::CrashConsole;
+use crate::{boot, run};
 
 /// Frames of the backtrace.
 const DEPTH: usize = 16;
@@ -93,7 +93,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// without the secure one (DECISIONS 17); afterwards EL3 stops the system if it knows FFA_ABORT.
 fn stop() -> ! {
     const FFA_ABORT_32: u64 = 0x8400_0090;
-    if boot::is_over() {
+    if run::is_over() {
         let mut registers = Registers::ZERO;
         registers.x[0] = FFA_ABORT_32;
         conduit::smc(&mut registers);

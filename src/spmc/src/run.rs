@@ -2,18 +2,25 @@
 //! The run loop of a core: an event in, an action out, for ever.
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use bulkhead_abi::Registers;
 use bulkhead_arch::address::LoadedContext;
 use bulkhead_arch::conduit;
 use bulkhead_arch::features::{Allowed, Features};
-use bulkhead_arch::percore;
 use bulkhead_arch::switch::{self, Cpu};
 use bulkhead_arch::syndrome::{self, Outcome};
+use bulkhead_arch::{percore, refuse};
 use bulkhead_core::{Action, CoreState, Event, Spmc, VcpuContext};
 
-use crate::boot;
 use crate::machine::{Machine, Shared};
+
+static OVER: AtomicBool = AtomicBool::new(false);
+
+/// Whether boot is over: EL3 has been returned to, so that the normal world may have run.
+pub fn is_over() -> bool {
+    OVER.load(Ordering::Relaxed)
+}
 
 /// The firmware after boot.
 pub struct Firmware {
@@ -47,12 +54,12 @@ impl Firmware {
         let features = Features::detect(self.allowed);
         if let Some(name) = self.shared.features.lacking(&features) {
             log::error!("core {index} lacks {name}, which the boot core has: it stays out");
-            boot::give_up();
+            refuse::refuse();
         }
         let Some(redistributor) = self.shared.gic.own_redistributor() else {
             let affinity = percore::affinity();
             log::error!("core {index} ({affinity:#x}) has no redistributor: it stays out");
-            boot::give_up();
+            refuse::refuse();
         };
         // SAFETY: the store is this core's own, and whatever used it before ended when the core was
         // off: this function does not return.
@@ -96,7 +103,7 @@ fn enter(core: &mut CoreState<Machine>, cpu: &mut Cpu) -> Event {
 #[inline]
 fn leave(registers: &mut Registers, cpu: &mut Cpu) -> Event {
     cpu.return_to_normal_world();
-    boot::set_over();
+    OVER.store(true, Ordering::Relaxed);
     conduit::smc(registers);
     Event::Spmd
 }

@@ -25,13 +25,15 @@ mod bench;
 mod command;
 mod demo;
 
+use bulkhead_abi::{EndpointId, Function, Width};
 use bulkhead_cases::normal_world::NoSpmc;
 use bulkhead_cases::outcome::{Outcome, TestResult};
 use bulkhead_cases::runner::Totals;
-use bulkhead_cases::{NormalWorld, configurations, runner};
+use bulkhead_cases::{NormalWorld, configurations, ensure, runner};
 use bulkhead_payload::console::{self, Console};
 use bulkhead_payload::request::ErrorName;
-use bulkhead_payload::{EntryState, Text, println, psci};
+use bulkhead_payload::second_core::SecondCore;
+use bulkhead_payload::{Canary, Conduit, EntryState, Request, Text, println, psci};
 
 use command::{Command, Verb};
 
@@ -110,5 +112,41 @@ fn bad_spmc(command: &Command) -> Totals {
         "b57_an_spmc_that_refuses_its_manifest_lets_the_normal_world_run",
         result,
     );
+    totals.record(
+        "b57_calls_to_an_spmc_that_is_not_there_return_on_each_core",
+        calls_without_spmc(),
+    );
     totals
+}
+
+/// Without an SPMC every call comes back, on the boot core and on one that comes on later, and none
+/// says that it succeeded.
+fn calls_without_spmc() -> TestResult {
+    const PARTITION: EndpointId = EndpointId(0x8001);
+    let calls = [
+        Request::ffa(Function::Features, Width::W32).with([Function::RxtxMap.id(Width::W64)]),
+        Request::ffa(Function::PartitionInfoGet, Width::W32).with([0, 0, 0, 0, 1]),
+        Request::direct(Width::W32, EndpointId::NORMAL_WORLD, PARTITION, [0; 5]),
+        Request::run(PARTITION, 0),
+    ];
+    let canary = Canary::new(EndpointId::NORMAL_WORLD);
+    for request in calls {
+        is_no_success(request.issue(Conduit::Smc, canary).x(0))?;
+    }
+    if let Some(mut core) = SecondCore::start() {
+        for request in calls {
+            core.post(request, canary);
+            is_no_success(core.reply().x(0))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_no_success(x0: u64) -> TestResult {
+    for function in [Function::Success, Function::MsgSendDirectResp] {
+        for width in [Width::W32, Width::W64] {
+            ensure!(x0 != function.id(width), "a call returned {function}");
+        }
+    }
+    Ok(())
 }
