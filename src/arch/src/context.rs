@@ -64,7 +64,7 @@ macro_rules! register_bank {
 }
 
 register_bank! {
-    /// EL1 and EL0 registers that every core has.
+    /// EL1 and EL0 registers that every core has. VDISR_EL2 is DISR_EL1 to a partition.
     El1State, save_el1, restore_el1:
     (sctlr: "SCTLR_EL1" = "S3_5_C1_C0_0", cpacr: "CPACR_EL1" = "S3_5_C1_C0_2")
     (ttbr0: "TTBR0_EL1" = "S3_5_C2_C0_0", ttbr1: "TTBR1_EL1" = "S3_5_C2_C0_1")
@@ -78,6 +78,7 @@ register_bank! {
     (tpidr_el0: "TPIDR_EL0" = "tpidr_el0", tpidrro_el0: "TPIDRRO_EL0" = "tpidrro_el0")
     (tpidr_el1: "TPIDR_EL1" = "tpidr_el1", par: "PAR_EL1" = "par_el1")
     (csselr: "CSSELR_EL1" = "csselr_el1", mdscr: "MDSCR_EL1" = "mdscr_el1")
+    (vdisr: "VDISR_EL2" = "S3_4_C12_C1_1", vsesr: "VSESR_EL2" = "S3_4_C5_C2_3")
     (cntv_ctl: "CNTV_CTL_EL0" = "S3_5_C14_C3_1", cntv_cval: "CNTV_CVAL_EL0" = "S3_5_C14_C3_2")
 }
 
@@ -254,6 +255,10 @@ impl VcpuContext for Context {
     fn skip_instruction(&mut self) {
         self.pc = self.pc.wrapping_add(4);
         self.spsr &= !(SPSR_BTYPE | SPSR_SS);
+    }
+
+    fn step_back(&mut self) {
+        self.pc = self.pc.wrapping_sub(4);
     }
 
     fn reset(&mut self, entry: u64) {

@@ -133,6 +133,31 @@ pub struct Interface {
     masked: bool,
     control: u64,
     binary_point: u64,
+    /// ICC_AP1R0_EL1: the active priorities of Group 1 Secure.
+    active: u64,
+    /// The same of Group 0, where EL3 lets us see them.
+    group0: Option<Group0>,
+}
+
+/// What a partition may have changed of Group 0's interface.
+#[derive(Clone, Copy, Debug)]
+struct Group0 {
+    /// ICC_AP0R0_EL1.
+    active: u64,
+    /// ICC_IGRPEN0_EL1.
+    enable: u64,
+    /// ICC_BPR0_EL1.
+    binary_point: u64,
+}
+
+impl Group0 {
+    fn read() -> Self {
+        Self {
+            active: sysreg::read!("S3_0_C12_C8_4"),
+            enable: sysreg::read!("S3_0_C12_C12_6"),
+            binary_point: sysreg::read!("S3_0_C12_C8_3"),
+        }
+    }
 }
 
 /// ICC_CTLR_EL1.EOImode: end of interrupt drops the priority, and deactivation is separate.
@@ -164,6 +189,8 @@ impl Interface {
             masked: false,
             control: sysreg::read!("S3_0_C12_C12_4"),
             binary_point: sysreg::read!("S3_0_C12_C12_3"),
+            active: 0,
+            group0: crate::copy::probe(crate::copy::Probe::Hppir0).map(|_| Group0::read()),
         }
     }
 
@@ -171,6 +198,10 @@ impl Interface {
     #[inline]
     pub fn leave_normal_world(&mut self) {
         self.normal_mask = sysreg::read!("S3_0_C4_C6_0");
+        self.active = sysreg::read!("S3_0_C12_C9_0");
+        if let Some(group0) = &mut self.group0 {
+            *group0 = Group0::read();
+        }
         self.mask = if self.masked {
             MASK_NON_SECURE
         } else {
@@ -196,6 +227,12 @@ impl Interface {
             sysreg::write!("S3_0_C12_C12_4", self.control);
             sysreg::write!("S3_0_C12_C12_3", self.binary_point);
             sysreg::write!("S3_0_C12_C12_7", 1);
+            sysreg::write!("S3_0_C12_C9_0", self.active);
+            if let Some(group0) = &self.group0 {
+                sysreg::write!("S3_0_C12_C8_4", group0.active);
+                sysreg::write!("S3_0_C12_C12_6", group0.enable);
+                sysreg::write!("S3_0_C12_C8_3", group0.binary_point);
+            }
         }
     }
 

@@ -33,6 +33,7 @@ pub mod map;
 pub mod mmio;
 #[cfg(target_arch = "aarch64")]
 pub mod percore;
+#[cfg(target_arch = "aarch64")]
 pub mod refuse;
 #[cfg(target_arch = "aarch64")]
 pub mod switch;

@@ -136,6 +136,11 @@ fn synchronous(
             Outcome::Event(Event::Call(Conduit::Smc))
         }
         Some(Value::HVC64) if iss & IMMEDIATE == 0 => Outcome::Event(Event::Call(Conduit::Hvc)),
+        Some(Value::HVC64) => {
+            // It returns after the instruction, and what is undefined returns to it.
+            context.step_back();
+            Outcome::Undefined
+        }
         Some(Value::TrappedWFIorWFE) => {
             context.skip_instruction();
             Outcome::Resume
@@ -145,7 +150,6 @@ fn synchronous(
         Some(Value::InstrAbortLowerEL) => abort(syndrome, Access::Fetch, machine),
         Some(
             Value::Unknown
-            | Value::HVC64
             | Value::TrappedFP
             | Value::TrappedSve
             | Value::TrappedSME
@@ -280,6 +284,9 @@ mod tests {
         fn skip_instruction(&mut self) {
             self.1 += 4;
         }
+        fn step_back(&mut self) {
+            self.1 -= 4;
+        }
         fn reset(&mut self, entry: u64) {
             self.1 = entry;
         }
@@ -336,11 +343,12 @@ mod tests {
 
     #[test]
     fn calls_with_an_immediate_are_undefined_and_not_stepped_over() {
-        for class in [0x16, 0x17] {
+        // An HVC has been stepped over by the machine.
+        for (class, pc) in [(0x16, PC - 4), (0x17, PC)] {
             for immediate in [1, 0x8000, 0xffff] {
                 assert_eq!(
                     decoded(class, immediate, &NOWHERE),
-                    (Outcome::Undefined, PC)
+                    (Outcome::Undefined, pc)
                 );
             }
         }

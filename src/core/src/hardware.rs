@@ -88,6 +88,8 @@ pub trait VcpuContext {
     /// Steps over the trapped instruction (4 bytes), clearing BTYPE and the single-step state
     /// (DECISIONS 5).
     fn skip_instruction(&mut self);
+    /// Goes back to the instruction (4 bytes) that the saved PC is after, as after an HVC.
+    fn step_back(&mut self);
     /// Brings the context to its state at entry: EL1h, DAIF masked, MMU off, registers zero, next
     /// instruction at `entry` (B-56).
     fn reset(&mut self, entry: u64);

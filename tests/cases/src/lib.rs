@@ -31,6 +31,7 @@ mod boot;
 mod chain;
 mod direct;
 mod discovery;
+mod hostile;
 mod identity;
 mod mailbox;
 mod misbehaviour;
@@ -59,6 +60,7 @@ const FILES: &[&[Case]] = &[
     run::CASES,
     registers::CASES,
     state::CASES,
+    hostile::CASES,
     misbehaviour::CASES,
     state::SUMMARY,
 ];

@@ -19,6 +19,7 @@ pub mod counter;
 pub mod entry;
 pub mod exception;
 pub mod fp;
+pub mod generated;
 pub mod gic;
 pub mod memory;
 pub mod panic;

@@ -59,6 +59,10 @@ impl VcpuContext for Context {
         self.pc += 4;
     }
 
+    fn step_back(&mut self) {
+        self.pc -= 4;
+    }
+
     fn reset(&mut self, entry: u64) {
         self.registers = Registers::ZERO;
         self.pc = entry;
