@@ -23,6 +23,7 @@ boots() {
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
+    cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
     tests-n2-v10           | tests          | release | neoverse-n2 | off | 4 | 4 | tests version=1.0 |
     tests-a710-v13         | tests          | release | cortex-a710 | on  | 4 | 4 | tests version=1.3 |
     tests-debug-v11        | tests          | debug   | max         | on  | 1 | 4 | tests version=1.1 |

@@ -5,8 +5,8 @@
 //! may be any 4 KiB-aligned one. The boot core builds the *early map*: the image in the upper half
 //! page by page, readable, writable and executable, and an identity map of the stub's page alone in
 //! the lower half, to turn the MMU on from. Rust replaces the early map by the final one
-//! ([`install_map`]); the identity tables stay for cores that come on later and are never in
-//! TTBR0_EL2 otherwise.
+//! ([`install_map`]); the identity tables stay for cores that come on later and are not in TTBR0_EL2
+//! otherwise, but for a core that goes off ([`open_identity_map`]).
 //!
 //! | core | enters at | x0 | goes to |
 //! |---|---|---|---|
@@ -398,6 +398,23 @@ pub fn publish_secondaries(cores: &'static [PerCore]) {
     );
 }
 
+/// Walks the lower half again, for the identity map of the stub's page.
+///
+/// A core does so before it goes off: EL3 enters it at [`secondary_entry`] with the EL2 registers that
+/// it had then, the MMU on (TF-A's SPMD sets nothing but the address: `spmd_cpu_on_finish_handler`).
+pub fn open_identity_map() {
+    let identity_root = physical(layout::early_tables().start);
+    let tcr = sysreg::read!("tcr_el2");
+    // SAFETY: the identity map holds the stub's page alone, read-only, and is never changed; nothing
+    // of Bulkhead lies in the lower half.
+    unsafe {
+        sysreg::write!("ttbr0_el2", identity_root);
+        sysreg::isb();
+        sysreg::write!("tcr_el2", tcr & !TCR::EPD0.val(1).value);
+    }
+    sysreg::isb();
+}
+
 fn current_root() -> u64 {
     sysreg::read!("S3_4_C2_C0_1")
 }
@@ -409,16 +426,13 @@ fn current_root() -> u64 {
 /// The tables under `root` map the running code, its data and its stack at the addresses that they
 /// have now, and are never freed.
 pub unsafe fn install_map(root: u64) {
-    let identity_root = physical(layout::early_tables().start);
     let target = physical(bulkhead_replace_root as *const () as usize);
     let tcr = sysreg::read!("tcr_el2");
+    open_identity_map();
     // SAFETY: the code at `target` runs in the identity map, which the stub built and which maps
     // just its page; it uses no stack. The caller vouches for the new map. Afterwards the lower half
     // is not walked, as before.
     unsafe {
-        sysreg::write!("ttbr0_el2", identity_root);
-        sysreg::write!("tcr_el2", tcr & !TCR::EPD0.val(1).value);
-        sysreg::isb();
         core::arch::asm!(
             "blr {target}",
             target = in(reg) target,

@@ -102,8 +102,9 @@ unsafe extern "C" {
     fn bulkhead_refuse_entry();
 }
 
-/// Answers for a core without an SPMC, for ever.
+/// Answers for a core without an SPMC, for ever. The core may go off and come on again.
 pub fn refuse() -> ! {
+    entry::open_identity_map();
     // SAFETY: the routine needs nothing and touches no memory.
     unsafe { bulkhead_refuse() }
 }

@@ -7,7 +7,7 @@ use bulkhead_abi::{FfaError, Function, Registers, Uuid, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::Health;
+use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel, Transition, Verdict};
 use crate::spmc::{CoreState, Current, Spmc};
 use crate::vcpu::{Activation, Initiator, Vcpu, VcpuRef, VcpuState};
@@ -233,26 +233,39 @@ impl<H: Hardware> Spmc<H> {
         }
     }
 
-    /// Whether `target` waits, directly or not, for the context that runs on `core` (C1, C2). The
-    /// walk ends because a chain holds each execution context once.
+    /// Whether `target` waits, directly or not, for the context that runs on `core` (C1, C2).
     fn is_ancestor(&self, core: &CoreState<H>, target: VcpuRef) -> bool {
-        let mut initiator = match &core.current {
-            Some(current) => current.activation.initiator,
-            None => return false,
-        };
-        while let Initiator::Vcpu(vcpu) = initiator {
-            if vcpu == target {
-                return true;
-            }
-            let slot = self
-                .partition(vcpu)
-                .and_then(|partition| partition.vcpus.get(vcpu.vcpu()));
-            initiator = match slot.map(|slot| slot.inspect(blocked_initiator)) {
-                Some(Some(next)) => next,
-                _ => return false,
-            };
-        }
-        false
+        self.ancestors(core).any(|vcpu| vcpu == target)
+    }
+
+    /// The partition at the head of the chain that runs on `core`, and its context; `None` if that is
+    /// the running one itself.
+    pub(crate) fn initialising(
+        &self,
+        core: &CoreState<H>,
+    ) -> Option<(&'static Partition<H>, VcpuRef)> {
+        let head = self.ancestors(core).last()?;
+        Some((self.partition(head)?, head))
+    }
+
+    /// The execution contexts that wait, directly or not, for the one that runs on `core`, the nearest
+    /// first. They end because a chain holds each execution context once.
+    fn ancestors(&self, core: &CoreState<H>) -> impl Iterator<Item = VcpuRef> {
+        let first = core
+            .current
+            .as_ref()
+            .map(|current| current.activation.initiator);
+        core::iter::successors(first.and_then(requester), |vcpu| {
+            let slot = self.partition(*vcpu)?.vcpus.get(vcpu.vcpu())?;
+            requester(slot.inspect(blocked_initiator)?)
+        })
+    }
+}
+
+fn requester(initiator: Initiator) -> Option<VcpuRef> {
+    match initiator {
+        Initiator::Vcpu(vcpu) => Some(vcpu),
+        _ => None,
     }
 }
 

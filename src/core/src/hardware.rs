@@ -39,6 +39,10 @@ pub trait Hardware {
     /// Keeps a secure interrupt that no partition owns from firing again.
     fn disable_interrupt(&mut self, intid: u32);
 
+    /// The core goes off after the next call of the SPMD: it must be possible to enter it at its entry
+    /// point with the registers that it leaves.
+    fn prepare_off(&mut self);
+
     /// Translates an address of the partition in slot `partition` (its index) through its stage 2
     /// in `space`; the range must be mapped as normal memory, readable and writable, and contiguous.
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa>;

@@ -5,7 +5,8 @@ use bulkhead_abi::paravirt::{self, Paravirt, Reconfigure};
 
 use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware};
-use crate::spmc::{CoreState, Spmc};
+use crate::partition::Health;
+use crate::spmc::{CoreState, Spmc, deadline};
 use crate::vcpu::NonSecureInterrupts;
 
 /// The virtual INTIDs of FF-A's own events, which any partition may enable.
@@ -47,17 +48,50 @@ impl<H: Hardware> Spmc<H> {
     /// (DECISIONS 24).
     fn time_is_over(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         if core.booting.is_some() {
-            let bound = self.init_timeout_ms;
-            return self.abort_running(
-                core,
-                hw,
-                format_args!("it did not reach FFA_MSG_WAIT within {bound} ms (init timeout)"),
-            );
+            // Whoever goes on after this, up to the end of this initialisation, has a bound, too.
+            hw.set_deadline(Some(deadline(hw, self.run_timeout_ms)));
+            return self.initialisation_is_over(core, hw);
         }
         if core.non_secure == NonSecureInterrupts::Queued {
             return self.preempt(core, hw);
         }
         core.resume()
+    }
+
+    /// The partition that initialises is ended. If it asked another one, which still runs, that one may
+    /// finish, and is ended only when it does not.
+    fn initialisation_is_over(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let bound = self.init_timeout_ms;
+        match self.initialising(core) {
+            Some((starting, vcpu)) if starting.health() != Health::Aborted => {
+                self.end(
+                    starting,
+                    vcpu,
+                    format_args!(
+                        "aborted: its request did not return, and so it did not reach FFA_MSG_WAIT, \
+                         within {bound} ms (init timeout)"
+                    ),
+                    hw,
+                );
+                core.resume()
+            }
+            Some(_) => {
+                let bound = self.run_timeout_ms;
+                self.abort_running(
+                    core,
+                    hw,
+                    format_args!(
+                        "it did not answer within {bound} ms a partition whose time to initialise \
+                         was over"
+                    ),
+                )
+            }
+            None => self.abort_running(
+                core,
+                hw,
+                format_args!("it did not reach FFA_MSG_WAIT within {bound} ms (init timeout)"),
+            ),
+        }
     }
 
     /// Nobody owns `intid`: it is kept from firing again, and the system goes on (C-11, I2).

@@ -12,7 +12,7 @@ use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::Health;
+use crate::partition::{Health, Partition};
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
 use crate::vcpu::{Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
@@ -243,18 +243,31 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
+        let pc = context.pc();
+        self.end(
+            partition,
+            vcpu,
+            format_args!("aborted at {pc:#x}: {why}"),
+            hw,
+        );
+        slot.rest(VcpuState::Aborted(context));
+        self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
+    }
+
+    /// Marks a partition as ended, unless it is, and says why.
+    pub(crate) fn end(
+        &self,
+        partition: &Partition<H>,
+        vcpu: VcpuRef,
+        what: core::fmt::Arguments<'_>,
+        hw: &mut H,
+    ) {
         if partition.set_aborted() {
             let name = partition.config.name;
             let id = partition.config.id;
-            let pc = context.pc();
-            log::error!(
-                "{name} ({id}) vCPU {} aborted at {pc:#x}: {why}",
-                vcpu.vcpu()
-            );
+            log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
             partition.release_mailbox(vcpu.partition(), hw);
         }
-        slot.rest(VcpuState::Aborted(context));
-        self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
     }
 
     /// Gives the core to `initiator`, whose call ends with `error`. Initiators that were aborted in

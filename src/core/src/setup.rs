@@ -115,6 +115,11 @@ impl<H: Hardware> Spmc<H> {
         }
         let (slot, mailbox) = self.mailbox(core);
         let mut mailbox = mailbox.lock();
+        let over = |partition: &Partition<H>| partition.health() == Health::Aborted;
+        if self.running_partition(core).is_some_and(over) {
+            // Another core ended it since this call began, and has taken its buffers out already.
+            return Err(FfaError::Aborted);
+        }
         if *mailbox != Mailbox::Unmapped {
             return Err(FfaError::Denied);
         }

@@ -19,7 +19,7 @@ impl<H: Hardware> Spmc<H> {
             function::Call::Ffa(Function::MsgSendDirectReq, _)
                 if call.sender() == EndpointId::SPMD =>
             {
-                self.framework_message(core)
+                self.framework_message(core, hw)
             }
             call => self.call(core, call, hw),
         }
@@ -38,7 +38,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// A framework message of the SPMD.
-    fn framework_message(&self, core: &mut CoreState<H>) -> Action {
+    fn framework_message(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         let call = &core.normal_world;
         let (own, spmd) = (self.id, EndpointId::SPMD);
         let answer = match Flags::decode(call.w::<2>()) {
@@ -48,6 +48,7 @@ impl<H: Hardware> Spmc<H> {
             }
             Ok(Flags::Framework(Message::PsciRequest)) => {
                 self.core_off(core);
+                hw.prepare_off();
                 // EL3 stops at a refusal (DECISIONS 22).
                 framework::power_response(own, spmd, Status::Success)
             }

@@ -10,7 +10,7 @@ use bulkhead_arch::features::Features;
 use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
-use bulkhead_arch::{conduit, id_registers, percore, timer};
+use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
 use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister,
 };
@@ -141,6 +141,10 @@ impl Hardware for Machine {
 
     fn disable_interrupt(&mut self, intid: u32) {
         self.cpu.interface.disable(intid);
+    }
+
+    fn prepare_off(&mut self) {
+        entry::open_identity_map();
     }
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {

@@ -29,6 +29,7 @@ pub mod runner;
 
 mod boot;
 mod chain;
+mod cores;
 mod direct;
 mod discovery;
 mod hostile;
@@ -62,6 +63,7 @@ const FILES: &[&[Case]] = &[
     state::CASES,
     hostile::CASES,
     misbehaviour::CASES,
+    cores::CASES,
     state::SUMMARY,
 ];
 

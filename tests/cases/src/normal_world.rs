@@ -60,7 +60,7 @@ pub struct Watch(Option<StateCanaries>);
 /// How long a half spins that wants to be interrupted, in microseconds.
 pub const LONG_SPIN: u64 = 20_000;
 /// How long after the call it is interrupted, in microseconds.
-const INTERRUPT_AFTER: u64 = 3_000;
+pub const INTERRUPT_AFTER: u64 = 3_000;
 
 /// The normal world.
 pub struct NormalWorld {
@@ -278,9 +278,27 @@ impl NormalWorld {
     /// # Errors
     /// A skip when there is none left.
     pub fn victim(&mut self) -> TestResult<EndpointId> {
+        self.victim_with(|contexts| contexts == 1)
+    }
+
+    /// A tester with several execution contexts that is allowed to end, as [`victim`](Self::victim).
+    ///
+    /// # Errors
+    /// A skip when there is none left.
+    pub fn wide_victim(&mut self) -> TestResult<EndpointId> {
+        self.victim_with(|contexts| contexts > 1)
+    }
+
+    fn victim_with(&mut self, wanted: impl Fn(u16) -> bool) -> TestResult<EndpointId> {
         let victims = self.testers.iter().skip(2).rev();
         let mut ids = victims.map(|tester| tester.id);
-        let Some(id) = ids.find(|id| !self.aborted.contains(id)) else {
+        let fits = |id: &EndpointId| {
+            let contexts = self
+                .descriptor(*id)
+                .map_or(1, |partition| partition.contexts);
+            !self.aborted.contains(id) && wanted(contexts)
+        };
+        let Some(id) = ids.find(fits) else {
             skip!(
                 "no tester partition is left to be aborted; {} had been",
                 self.aborted.len()

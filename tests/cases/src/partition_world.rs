@@ -2,6 +2,7 @@
 //! A test partition: how it starts, and how it serves direct messages for ever.
 
 use core::arch::asm;
+use core::cell::UnsafeCell;
 
 use bulkhead_abi::{EndpointId, Function, Registers, Version, Width};
 use bulkhead_payload::boot_info::BootInfo;
@@ -96,6 +97,8 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
             [0; 5],
         ))
         .error();
+    // SAFETY: no other context runs before the boot context waits.
+    unsafe { *OTHERS.0.get() = (world.id, version, halves) };
     let secondary = secondary_entry(|_| secondary_main()) as u64;
     let secondary_entry = world
         .call(Request::ffa(Function::SecondaryEpRegister, Width::W64).with([secondary]))
@@ -112,11 +115,20 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
     world
 }
 
-/// Another execution context has no boot information and runs no halves.
+/// What the other execution contexts need to know.
+struct Others(UnsafeCell<(EndpointId, Version, &'static [&'static [PartitionHalf]])>);
+
+// SAFETY: written once, by the boot context before others run.
+unsafe impl Sync for Others {}
+
+static OTHERS: Others = Others(UnsafeCell::new((EndpointId(0x8000), Version::V1_1, &[])));
+
+/// Another execution context, or the boot context when its core came on again: it has no boot
+/// information.
 fn secondary_main() -> ! {
-    let mut world = PartitionWorld::new(EndpointId(0x8000), Version::V1_1, &[]);
-    world.id = EndpointId(world.ffa(Function::IdGet, []).x(2) as u16);
-    world.serve()
+    // SAFETY: as for `Others`.
+    let (id, version, halves) = unsafe { *OTHERS.0.get() };
+    PartitionWorld::new(id, version, halves).serve()
 }
 
 impl PartitionWorld {

@@ -31,6 +31,7 @@ use bulkhead_cases::outcome::{Outcome, TestResult};
 use bulkhead_cases::runner::Totals;
 use bulkhead_cases::{NormalWorld, configurations, ensure, runner};
 use bulkhead_payload::console::{self, Console};
+use bulkhead_payload::cores::Core;
 use bulkhead_payload::request::ErrorName;
 use bulkhead_payload::second_core::SecondCore;
 use bulkhead_payload::{Canary, Conduit, EntryState, Request, Text, println, psci};
@@ -95,12 +96,24 @@ fn suite(command: &Command) -> Totals {
     runner::run_suite(suite, world.as_mut().map_err(|why| &*why))
 }
 
+/// An OS starts all of them, SPMC or not.
+fn other_cores_come_on() -> TestResult {
+    for index in 1..4 {
+        if Core::start(index).is_none() {
+            return Err(Outcome::failed(format_args!(
+                "core {index} did not come on"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The SPMC refused its manifest; the normal world runs all the same, and is told so.
 fn bad_spmc(command: &Command) -> Totals {
     let result = match NormalWorld::ask_version(command.version) {
         Err(NoSpmc::Refused(value)) => {
             println!("[demo] no SPMC: {}", reason(&NoSpmc::Refused(value)));
-            Ok(())
+            other_cores_come_on()
         }
         Err(no_spmc) => Err(Outcome::failed(format_args!("{}", reason(&no_spmc)))),
         Ok(version) => Err(Outcome::failed(format_args!(

@@ -9,6 +9,8 @@ pub const UART: usize = 0x0900_0000;
 pub const GIC_DISTRIBUTOR: usize = 0x0800_0000;
 /// The GICv3 redistributor of the boot core.
 pub const GIC_REDISTRIBUTOR: usize = 0x080a_0000;
+/// From one core's redistributor to the next one's.
+pub const GIC_REDISTRIBUTOR_STRIDE: usize = 0x2_0000;
 /// The INTID of the non-secure EL2 physical timer, a private peripheral interrupt.
 pub const HYPERVISOR_TIMER_INTID: u32 = 26;
 /// Where the emulator's loader puts the command line: ASCII, NUL-terminated.

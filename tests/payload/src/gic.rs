@@ -3,7 +3,8 @@
 
 use core::arch::asm;
 
-use crate::board::{GIC_DISTRIBUTOR, GIC_REDISTRIBUTOR};
+use crate::board::{GIC_DISTRIBUTOR, GIC_REDISTRIBUTOR, GIC_REDISTRIBUTOR_STRIDE};
+use crate::entry::core_index;
 
 /// GICD_CTLR. The non-secure view: EnableGrp1A and ARE_NS.
 const DISTRIBUTOR_CONTROL: usize = 0;
@@ -20,15 +21,20 @@ fn write32(address: usize, value: u32) {
     unsafe { (address as *mut u32).write_volatile(value) };
 }
 
-/// Lets the private interrupt `intid` (below 32) of the boot core be signalled to the core.
+/// The redistributor of this core.
+fn redistributor() -> usize {
+    GIC_REDISTRIBUTOR + core_index() * GIC_REDISTRIBUTOR_STRIDE
+}
+
+/// Lets the private interrupt `intid` (below 32) of this core be signalled to the core.
 pub fn enable(intid: u32) {
     write32(
         GIC_DISTRIBUTOR + DISTRIBUTOR_CONTROL,
         AFFINITY_ROUTING | ENABLE_GROUP_1,
     );
     // SAFETY: as `write32`.
-    unsafe { ((GIC_REDISTRIBUTOR + PRIORITY + intid as usize) as *mut u8).write_volatile(0x80) };
-    write32(GIC_REDISTRIBUTOR + SET_ENABLE, 1 << intid);
+    unsafe { ((redistributor() + PRIORITY + intid as usize) as *mut u8).write_volatile(0x80) };
+    write32(redistributor() + SET_ENABLE, 1 << intid);
     // SAFETY: the payload masks interrupts in PSTATE, so none is taken.
     unsafe {
         asm!(
@@ -44,5 +50,5 @@ pub fn enable(intid: u32) {
 
 /// Takes [`enable`] back.
 pub fn disable(intid: u32) {
-    write32(GIC_REDISTRIBUTOR + CLEAR_ENABLE, 1 << intid);
+    write32(redistributor() + CLEAR_ENABLE, 1 << intid);
 }

@@ -15,6 +15,7 @@ pub mod board;
 pub mod boot_info;
 pub mod call;
 pub mod console;
+pub mod cores;
 pub mod counter;
 pub mod entry;
 pub mod exception;

@@ -110,6 +110,8 @@ pub struct Machine {
     pub(crate) in_spin: VecDeque<Pending>,
     /// How often EL3 was asked to handle a Group 0 interrupt.
     pub group0_handled: u32,
+    /// How often the core made ready to go off.
+    pub prepared_off: u32,
 }
 
 impl Machine {
@@ -122,6 +124,7 @@ impl Machine {
             pending: VecDeque::new(),
             in_spin: VecDeque::new(),
             group0_handled: 0,
+            prepared_off: 0,
         }
     }
 }
@@ -178,6 +181,10 @@ impl Hardware for Machine {
 
     fn disable_interrupt(&mut self, intid: u32) {
         self.shared.lock().unwrap().disabled.push(intid);
+    }
+
+    fn prepare_off(&mut self) {
+        self.prepared_off += 1;
     }
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {

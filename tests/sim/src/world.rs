@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use bulkhead_abi::framework;
 use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Action, Event};
 use bulkhead_core::partition::{Partition, PartitionConfig};
@@ -187,6 +189,11 @@ impl Sim {
         self.spmc.partitions()[partition].vcpus()[vcpu].state()
     }
 
+    /// The SPMC, to look at after [`into_cores`](Self::into_cores).
+    pub fn shared_spmc(&self) -> Arc<Spmc<Machine>> {
+        self.spmc.clone()
+    }
+
     /// The SPMC, to look at.
     pub fn spmc(&self) -> &Spmc<Machine> {
         &self.spmc
@@ -199,7 +206,12 @@ impl Sim {
 
     /// The RX buffer of a mailbox slot.
     pub fn rx(&self, slot: usize) -> Option<Vec<u8>> {
-        self.shared.lock().unwrap().rx.get(&slot).cloned()
+        self.look().rx(slot)
+    }
+
+    /// What can be looked at after [`into_cores`](Self::into_cores).
+    pub fn look(&self) -> Look {
+        Look(self.shared.clone())
     }
 
     /// Interrupts that were disabled because nobody owns them.
@@ -236,6 +248,16 @@ impl Sim {
     }
 }
 
+/// A look at what all cores share.
+pub struct Look(Arc<Mutex<Shared>>);
+
+impl Look {
+    /// The RX buffer of a mailbox slot.
+    pub fn rx(&self, slot: usize) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().rx.get(&slot).cloned()
+    }
+}
+
 /// A core, with EL3 and the normal world of it.
 pub struct Core {
     spmc: Arc<Spmc<Machine>>,
@@ -255,6 +277,17 @@ impl Core {
             Function::MsgWait.id(Width::W32),
             "the boot ends in FFA_MSG_WAIT"
         );
+    }
+
+    /// Switches the core off, as the SPMD says so, and on again.
+    pub fn switch_off_and_on(&mut self) {
+        let off = Psci::CpuOff.id(Width::W32);
+        let message = framework::psci_request(EndpointId::SPMD, SPMC, off, [0; 3]);
+        let reply = self.call(&crate::call(message));
+        assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
+        assert_eq!(reply.x[3], 0, "CPU_OFF is not refused (DECISIONS 22)");
+        self.state = CoreState::new(self.state.index);
+        self.switch_on();
     }
 
     /// Makes a call from the normal world and returns the registers that come back.
