@@ -200,7 +200,10 @@ impl Cpu {
         loop {
             // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
             let kind = unsafe { run(context) };
-            self.interface.load();
+            if kind != SYNCHRONOUS {
+                // Before it is acknowledged; after a call, parking does it.
+                self.interface.load();
+            }
             match kind {
                 SYNCHRONOUS => {
                     let esr = read!("esr_el2");
@@ -233,7 +236,7 @@ impl Cpu {
                 self.normal_world.save(self.banks);
                 self.interface.leave_normal_world();
             }
-            Loaded::Nobody => self.interface.load(),
+            Loaded::Nobody => {}
         }
         context.system.restore(self.banks);
         // SAFETY: these are the roots that were built for the context's partition.
@@ -255,6 +258,7 @@ impl Cpu {
         }
         context.system.save(self.banks);
         self.fp.take(&mut context.fp);
+        self.interface.load();
         self.loaded = Loaded::Nobody;
     }
 
