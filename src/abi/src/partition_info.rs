@@ -289,7 +289,7 @@ impl RegsReply {
 }
 
 /// The bytes of descriptors that x3–x17 hold.
-const REGS_BYTES: usize = 15 * 8;
+pub const REGS_BYTES: usize = 15 * 8;
 
 /// How many descriptors one reply of FFA_PARTITION_INFO_GET_REGS holds: five up to 1.2, two of 1.3.
 pub const fn descriptors_per_call(version: Version) -> usize {

@@ -40,7 +40,9 @@ enum Handler {
     RxRelease,
     RxtxMap,
     RxtxUnmap,
+    RxAcquire,
     PartitionInfoGet,
+    PartitionInfoGetRegs,
     IdGet,
     SpmIdGet,
     MsgWait,
@@ -64,8 +66,8 @@ const fn row(function: Function, callers: Callers, since: Version, handler: Hand
 /// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
 ///
 /// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
-pub static CALLS: [Row; 17] = {
-    use Callers::{Both, Partitions};
+pub static CALLS: [Row; 19] = {
+    use Callers::{Both, NormalWorld, Partitions};
     use Version as V;
     [
         row(Function::Version, Both, V::V1_0, Handler::Version),
@@ -76,10 +78,22 @@ pub static CALLS: [Row; 17] = {
         row(Function::RxtxUnmap, Both, V::V1_0, Handler::RxtxUnmap),
         row(Function::RxRelease, Both, V::V1_0, Handler::RxRelease),
         row(
+            Function::RxAcquire,
+            NormalWorld,
+            V::V1_1,
+            Handler::RxAcquire,
+        ),
+        row(
             Function::PartitionInfoGet,
             Both,
             V::V1_0,
             Handler::PartitionInfoGet,
+        ),
+        row(
+            Function::PartitionInfoGetRegs,
+            Both,
+            V::V1_2,
+            Handler::PartitionInfoGetRegs,
         ),
         row(
             Function::MsgSendDirectReq,
@@ -236,7 +250,9 @@ impl<H: Hardware> Spmc<H> {
             Handler::RxRelease => self.rx_release(core),
             Handler::RxtxMap => self.rxtx_map(core, width, hw),
             Handler::RxtxUnmap => self.rxtx_unmap(core, hw),
+            Handler::RxAcquire => self.rx_acquire(core),
             Handler::PartitionInfoGet => self.partition_info_get(core, hw),
+            Handler::PartitionInfoGetRegs => self.partition_info_get_regs(core),
             Handler::IdGet => self.id_get(core),
             Handler::SpmIdGet => self.spm_id_get(core),
             Handler::SecondaryEpRegister => self.secondary_ep_register(core),

@@ -5,8 +5,10 @@
 use core::fmt;
 
 use bulkhead_abi::Registers;
-use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
+
+use crate::mailbox::MailboxBuffers;
 
 /// The machine as one core sees it. A value belongs to its core and is not shared.
 pub trait Hardware {
@@ -68,6 +70,12 @@ pub trait Hardware {
     /// As [`write_rx`](Self::write_rx).
     fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault>;
 
+    /// Copies from the TX buffer of mailbox `slot` at `offset` bytes. Every byte is read once (M24).
+    ///
+    /// # Errors
+    /// As [`write_rx`](Self::write_rx).
+    fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault>;
+
     /// Prints a line of a partition on the console.
     fn print(&mut self, line: fmt::Arguments<'_>);
 
@@ -108,17 +116,6 @@ pub enum Acknowledged {
     Secure(u32),
     /// Nothing was pending any more (1020–1023).
     Spurious,
-}
-
-/// RX and TX buffers by physical address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MailboxBuffers {
-    /// Written by Bulkhead, read by the endpoint.
-    pub rx: PageRange,
-    /// Written by the endpoint, read by Bulkhead.
-    pub tx: PageRange,
-    /// The physical address space of both.
-    pub space: Space,
 }
 
 /// A system register by its encoding in MRS and MSR.

@@ -24,6 +24,7 @@
 
 pub mod console;
 pub mod direct;
+pub mod discovery;
 pub mod dispatch;
 pub mod event;
 pub mod fault;
@@ -35,6 +36,7 @@ pub mod normal_world;
 pub mod partition;
 pub mod power;
 pub mod runtime_model;
+pub mod rxtx;
 pub mod schedule;
 pub mod setup;
 pub mod spmc;

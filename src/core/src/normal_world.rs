@@ -1,27 +1,56 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The normal world as an endpoint.
+//! The normal world: its primary endpoint, and the VMs that a hypervisor speaks for.
 
-use bulkhead_abi::Version;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use bulkhead_abi::{EndpointId, FfaError, Version};
 use bulkhead_mm::addr::PageRange;
 
-use crate::mailbox::Mailbox;
-use crate::sync::Mutex;
+use crate::mailbox::{Mailbox, MailboxBuffers};
+use crate::sync::{Mutex, MutexGuard};
 use crate::version::NegotiatedVersion;
 
-/// The state of the normal world's primary endpoint: the hypervisor, or the OS where there is none.
+/// The state of the normal world.
+///
+/// Lock order: `changes`, then one mailbox at a time.
 pub(crate) struct NormalWorld {
     pub(crate) version: NegotiatedVersion,
+    /// The buffers of the primary endpoint: the hypervisor, or the OS where there is none.
     pub(crate) mailbox: Mutex<Mailbox>,
+    pub(crate) vms: &'static [Vm],
     pub(crate) memory: &'static [PageRange],
+    /// Held while buffers of the normal world are mapped: no page is in two mailboxes, and no VM in
+    /// two places.
+    pub(crate) changes: Mutex<()>,
+}
+
+/// A place for the mailbox of a VM.
+#[derive(Debug, Default)]
+pub struct Vm {
+    /// 0 while the place is free. Changes only with the mailbox's lock held.
+    id: AtomicU16,
+    mailbox: Mutex<Mailbox>,
+}
+
+impl Vm {
+    /// A free place.
+    pub const fn new() -> Self {
+        Self {
+            id: AtomicU16::new(0),
+            mailbox: Mutex::new(Mailbox::Unmapped),
+        }
+    }
 }
 
 impl NormalWorld {
     /// Speaks 1.0, the least, until it says otherwise.
-    pub(crate) fn new(memory: &'static [PageRange]) -> Self {
+    pub(crate) fn new(memory: &'static [PageRange], vms: &'static [Vm]) -> Self {
         Self {
             version: NegotiatedVersion::new(Version::V1_0),
             mailbox: Mutex::new(Mailbox::Unmapped),
+            vms,
             memory,
+            changes: Mutex::new(()),
         }
     }
 
@@ -30,5 +59,64 @@ impl NormalWorld {
         self.memory
             .iter()
             .any(|memory| memory.contains_range(range))
+    }
+
+    /// Whether all of `buffers` is memory of the normal world and in no other mailbox of it. The
+    /// caller holds `changes`.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS for memory of others (M11, M12), DENIED for pages of another mailbox (M9).
+    pub(crate) fn may_use(&self, buffers: &MailboxBuffers) -> Result<(), FfaError> {
+        if !(buffers.rx.runs().chain(buffers.tx.runs())).all(|run| self.owns(&run)) {
+            return Err(FfaError::InvalidParameters);
+        }
+        let taken = core::iter::once(&self.mailbox)
+            .chain(self.vms.iter().map(|vm| &vm.mailbox))
+            .any(|mailbox| {
+                let mailbox = mailbox.lock();
+                mailbox.buffers().is_some_and(|used| used.overlaps(buffers))
+            });
+        if taken { Err(FfaError::Denied) } else { Ok(()) }
+    }
+
+    /// The mailbox of VM `id`, which has buffers, and the index of its place.
+    pub(crate) fn vm(&self, id: EndpointId) -> Option<(usize, MutexGuard<'static, Mailbox>)> {
+        let holds = |vm: &Vm| vm.id.load(Ordering::Relaxed) == id.0;
+        if id == EndpointId::NORMAL_WORLD {
+            return None;
+        }
+        let (index, vm) = self.vms.iter().enumerate().find(|(_, vm)| holds(vm))?;
+        let mailbox = vm.mailbox.lock();
+        // It may have gone while the lock was busy.
+        (holds(vm) && *mailbox != Mailbox::Unmapped).then_some((index, mailbox))
+    }
+
+    /// A free place for the mailbox of VM `id`. The caller holds `changes`, and either fills it or
+    /// leaves it.
+    ///
+    /// # Errors
+    /// DENIED when the VM has buffers already (M6, M13), NO_MEMORY without a place.
+    pub(crate) fn place(&self, id: EndpointId) -> Result<(usize, &'static Vm), FfaError> {
+        if self.vm(id).is_some() {
+            return Err(FfaError::Denied);
+        }
+        let free = |vm: &Vm| vm.id.load(Ordering::Relaxed) == 0;
+        let mut places = self.vms.iter().enumerate();
+        places.find(|(_, vm)| free(vm)).ok_or(FfaError::NoMemory)
+    }
+}
+
+impl Vm {
+    /// Gives the place to VM `id`.
+    pub(crate) fn occupy(&self, id: EndpointId, mailbox: Mailbox) {
+        let mut place = self.mailbox.lock();
+        *place = mailbox;
+        self.id.store(id.0, Ordering::Relaxed);
+    }
+
+    /// Frees the place, whose mailbox the caller has locked.
+    pub(crate) fn vacate(&self, mailbox: &mut Mailbox) {
+        *mailbox = Mailbox::Unmapped;
+        self.id.store(0, Ordering::Relaxed);
     }
 }

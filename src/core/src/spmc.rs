@@ -7,7 +7,7 @@ use bulkhead_mm::addr::PageRange;
 
 use crate::event::{Action, Event};
 use crate::hardware::{Hardware, VcpuContext};
-use crate::normal_world::NormalWorld;
+use crate::normal_world::{NormalWorld, Vm};
 use crate::partition::Partition;
 use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 
@@ -19,6 +19,8 @@ pub struct SpmcConfig<H: Hardware + 'static> {
     pub partitions: &'static [Partition<H>],
     /// Where buffers of the normal world may lie: the `ns-memory` of the manifest.
     pub normal_world_memory: &'static [PageRange],
+    /// Places for the mailboxes of VMs that a hypervisor speaks for.
+    pub vms: &'static [Vm],
     /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
     pub init_timeout_ms: u32,
     /// How long a partition may keep non-secure interrupts waiting, in milliseconds.
@@ -103,7 +105,7 @@ impl<H: Hardware> Spmc<H> {
         Self {
             id: config.id,
             partitions: config.partitions,
-            normal_world: NormalWorld::new(config.normal_world_memory),
+            normal_world: NormalWorld::new(config.normal_world_memory, config.vms),
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }

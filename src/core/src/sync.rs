@@ -3,3 +3,6 @@
 
 /// A fair lock: whoever waits longest is next.
 pub type Mutex<T> = spin::mutex::TicketMutex<T>;
+
+/// What holds a [`Mutex`].
+pub type MutexGuard<'a, T> = spin::mutex::TicketMutexGuard<'a, T>;

@@ -8,8 +8,6 @@
 //! A fatal error is printed and returned to the SPMD, so that the normal world boots without a
 //! secure one (DECISIONS 17).
 
-use core::sync::atomic::AtomicUsize;
-
 use bulkhead_abi::{Function, Registers, Width};
 use bulkhead_arch::features::Features;
 use bulkhead_arch::layout::BOOT_STACK_SIZE;
@@ -26,7 +24,7 @@ use crate::arena::{Arena, ArenaFull};
 use crate::cores::{self, BOOT_CORE};
 use crate::devices::{self, Frames};
 use crate::fatal::Fatal;
-use crate::machine::{Gic, Shared};
+use crate::machine::{BufferSizes, Gic, Shared};
 use crate::memory::{self, Memory};
 use crate::partitions::{self, Partitions};
 use crate::platform::Platform;
@@ -194,8 +192,12 @@ fn assemble(
             arena.bytes(vector_size, VECTOR_ALIGNMENT)?,
         ))
     })?;
-    // One for the normal world.
-    let buffers = arena.slice(spaces.len() + 1, |_, _| Ok::<_, Fatal>(AtomicUsize::new(0)))?;
+    let vms = platform.vm_mailboxes();
+    let vms = arena.slice(vms, |_, _| Ok::<_, Fatal>(Vm::new()))?;
+    // One more for the normal world.
+    let buffers = arena.slice(spaces.len() + vms.len() + 1, |_, _| {
+        Ok::<_, Fatal>(BufferSizes::default())
+    })?;
     let shared = arena.value(Shared {
         features,
         memory,
@@ -207,6 +209,7 @@ fn assemble(
         id: manifest.id,
         partitions,
         normal_world_memory: normal_world_memory(platform, manifest, arena)?,
+        vms,
         init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
         run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
     });

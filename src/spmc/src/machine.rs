@@ -11,9 +11,8 @@ use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
 use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
-use bulkhead_core::hardware::{
-    Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister,
-};
+use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
+use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
 
@@ -30,18 +29,36 @@ pub struct Shared {
     pub memory: Memory,
     /// The partitions' addresses, by index of the partition.
     pub spaces: &'static [AddressSpace],
-    /// The size in bytes of each mailbox's buffers that are mapped, by slot: the normal world's, then
-    /// those of partitions.
-    pub buffers: &'static [AtomicUsize],
+    /// The buffers that are mapped, by mailbox slot: the normal world's, then those of partitions, then
+    /// those of VMs.
+    pub buffers: &'static [BufferSizes],
     /// The interrupt controller.
     pub gic: Gic,
 }
 
+/// The sizes in bytes of the buffers of a mailbox; zero while it is not mapped.
+#[derive(Debug, Default)]
+pub struct BufferSizes {
+    rx: AtomicUsize,
+    tx: AtomicUsize,
+}
+
+impl BufferSizes {
+    fn store(&self, rx: usize, tx: usize) {
+        self.rx.store(rx, Ordering::Relaxed);
+        self.tx.store(tx, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
-    fn buffer_size(&self, slot: usize) -> usize {
-        self.buffers
-            .get(slot)
-            .map_or(0, |size| size.load(Ordering::Relaxed))
+    fn rx_size(&self, slot: usize) -> usize {
+        let sizes = self.buffers.get(slot);
+        sizes.map_or(0, |sizes| sizes.rx.load(Ordering::Relaxed))
+    }
+
+    fn tx_size(&self, slot: usize) -> usize {
+        let sizes = self.buffers.get(slot);
+        sizes.map_or(0, |sizes| sizes.tx.load(Ordering::Relaxed))
     }
 }
 
@@ -153,29 +170,33 @@ impl Hardware for Machine {
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
+        let sizes = self.shared.buffers.get(slot).ok_or(OutOfMemory)?;
         self.shared.memory.map_mailbox(slot, buffers)?;
-        if let Some(size) = self.shared.buffers.get(slot) {
-            size.store(buffers.rx.bytes() as usize, Ordering::Relaxed);
-        }
+        sizes.store(buffers.rx.bytes(), buffers.tx.bytes());
         Ok(())
     }
 
     fn unmap_mailbox(&mut self, slot: usize) {
-        if let Some(size) = self.shared.buffers.get(slot) {
-            self.shared
-                .memory
-                .unmap_mailbox(slot, size.swap(0, Ordering::Relaxed));
+        let (rx, tx) = (self.shared.rx_size(slot), self.shared.tx_size(slot));
+        if let (Some(sizes), true) = (self.shared.buffers.get(slot), rx != 0) {
+            sizes.store(0, 0);
+            self.shared.memory.unmap_mailbox(slot, rx, tx);
         }
     }
 
     fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
-        let size = self.shared.buffer_size(slot);
+        let size = self.shared.rx_size(slot);
         self.shared.memory.write_rx(slot, size, offset, bytes)
     }
 
     fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault> {
-        let size = self.shared.buffer_size(slot);
+        let size = self.shared.rx_size(slot);
         self.shared.memory.clear_rx(slot, size, offset)
+    }
+
+    fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
+        let size = self.shared.tx_size(slot);
+        self.shared.memory.read_tx(slot, size, offset, to)
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

@@ -17,7 +17,8 @@ use bulkhead_arch::layout::{self, DEVICES, MAILBOXES, WINDOWS};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::tables::{OwnTlb, TablePages};
 use bulkhead_arch::{copy, entry};
-use bulkhead_core::hardware::{CopyFault, MailboxBuffers, OutOfMemory};
+use bulkhead_core::hardware::{CopyFault, OutOfMemory};
+use bulkhead_core::mailbox::{Buffer, MailboxBuffers};
 use bulkhead_core::sync::Mutex;
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange, Va};
@@ -171,6 +172,32 @@ impl Own {
         self.map(part.start, range, attributes, pages)
     }
 
+    /// Maps a buffer's pages one after the other from `va` on.
+    fn map_buffer(
+        &mut self,
+        va: usize,
+        buffer: &Buffer,
+        attributes: Stage1Attributes,
+        pages: &mut Pages,
+    ) -> Result<(), OutOfMemory> {
+        let mut mapped = 0;
+        for run in buffer.runs() {
+            if self.map(va + mapped, run, attributes, pages).is_err() {
+                self.unmap_buffer(va, mapped, pages);
+                return Err(OutOfMemory);
+            }
+            mapped += run.bytes() as usize;
+        }
+        Ok(())
+    }
+
+    fn unmap_buffer(&mut self, va: usize, bytes: usize, pages: &mut Pages) {
+        if bytes != 0 {
+            // Buffers are mapped as whole pages, and unmapped so: nothing is split.
+            let _ = self.unmap(va, bytes as u64, pages);
+        }
+    }
+
     fn unmap(&mut self, va: usize, bytes: u64, pages: &mut Pages) -> Result<(), MapError> {
         let Pages { pool, tables } = pages;
         self.stage1
@@ -253,25 +280,18 @@ impl Memory {
         let mut own = self.own.lock();
         let mut pages = self.pages.lock();
         let kind = |permissions| attributes(MemoryType::Normal, permissions, *space);
-        own.map(rx_va, *rx, kind(Permissions::READ_WRITE), &mut pages)
-            .map_err(|_| OutOfMemory)?;
-        own.map(tx_va, *tx, kind(Permissions::READ_ONLY), &mut pages)
-            .map_err(|_| {
-                // What was mapped just now can be unmapped.
-                let _ = own.unmap(rx_va, rx.bytes(), &mut pages);
-                OutOfMemory
-            })
+        own.map_buffer(rx_va, rx, kind(Permissions::READ_WRITE), &mut pages)?;
+        own.map_buffer(tx_va, tx, kind(Permissions::READ_ONLY), &mut pages)
+            .inspect_err(|OutOfMemory| own.unmap_buffer(rx_va, rx.bytes(), &mut pages))
     }
 
-    /// Takes the buffers of mailbox `slot`, of `bytes` bytes each, out of the map.
-    pub fn unmap_mailbox(&self, slot: usize, bytes: usize) {
+    /// Takes the buffers of mailbox `slot`, of so many bytes, out of the map.
+    pub fn unmap_mailbox(&self, slot: usize, rx_bytes: usize, tx_bytes: usize) {
         let (rx_va, tx_va) = mailbox(slot);
         let mut own = self.own.lock();
         let mut pages = self.pages.lock();
-        for va in [rx_va, tx_va] {
-            // The buffers were mapped as whole pages, and are unmapped so: nothing is split.
-            let _ = own.unmap(va, bytes as u64, &mut pages);
-        }
+        own.unmap_buffer(rx_va, rx_bytes, &mut pages);
+        own.unmap_buffer(tx_va, tx_bytes, &mut pages);
     }
 
     /// Copies `bytes` into the RX buffer of mailbox `slot` at `offset`, within its `size` bytes.
@@ -292,6 +312,26 @@ impl Memory {
         let (rx_va, _) = mailbox(slot);
         // SAFETY: the area holds mailboxes and nothing of Rust's; what is not mapped there faults.
         unsafe { copy::copy_out(rx_va + offset, bytes) }.map_err(|_| CopyFault)
+    }
+
+    /// Copies from the TX buffer of mailbox `slot` at `offset`, within its `size` bytes.
+    ///
+    /// # Errors
+    /// As [`write_rx`](Self::write_rx).
+    pub fn read_tx(
+        &self,
+        slot: usize,
+        size: usize,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), CopyFault> {
+        let end = offset.checked_add(to.len()).ok_or(CopyFault)?;
+        if end > size {
+            return Err(CopyFault);
+        }
+        let (_, tx_va) = mailbox(slot);
+        // SAFETY: as in `write_rx`.
+        unsafe { copy::copy_in(to, tx_va + offset) }.map_err(|_| CopyFault)
     }
 
     /// Clears the RX buffer of mailbox `slot` from `offset` to its `size` bytes.

@@ -42,6 +42,12 @@ pub trait Platform: Sync {
         &[]
     }
 
+    /// For how many VMs at once a hypervisor can have RX and TX buffers mapped; one more gets
+    /// NO_MEMORY. Each takes about 300 bytes.
+    fn vm_mailboxes(&self) -> usize {
+        64
+    }
+
     /// What EL3 lets the secure world use (DECISIONS 8).
     fn allowed(&self) -> Allowed;
 }

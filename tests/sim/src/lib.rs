@@ -14,7 +14,7 @@ mod world;
 
 pub use machine::{Context, Machine, PAGE, Pending};
 pub use program::{Ended, Sp};
-pub use world::{Core, Look, Sim, SimBuilder, Spec};
+pub use world::{Core, Look, Sim, SimBuilder, Spec, VMS};
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 

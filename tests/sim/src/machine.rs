@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::Registers;
 use bulkhead_core::hardware::{
-    Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister, VcpuContext,
+    Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
+use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
 
@@ -75,6 +76,10 @@ impl VcpuContext for Context {
 pub(crate) struct Shared {
     /// RX buffers by mailbox slot, as S-EL2 sees them.
     pub(crate) rx: HashMap<usize, Vec<u8>>,
+    /// TX buffers by mailbox slot.
+    pub(crate) tx: HashMap<usize, Vec<u8>>,
+    /// Buffers by mailbox slot, as they were mapped.
+    pub(crate) buffers: HashMap<usize, MailboxBuffers>,
     pub(crate) console: Vec<String>,
     /// Slots whose memory does not answer.
     pub(crate) broken: Vec<usize>,
@@ -197,11 +202,13 @@ impl Hardware for Machine {
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
         let mut shared = self.shared.lock().unwrap();
         shared.table_pages = shared.table_pages.checked_sub(1).ok_or(OutOfMemory)?;
-        let stale = vec![0xa5; usize::try_from(buffers.rx.bytes()).unwrap()];
+        let stale = vec![0xa5; buffers.rx.bytes()];
         assert!(
             shared.rx.insert(slot, stale).is_none(),
             "slot {slot} is mapped twice"
         );
+        shared.tx.insert(slot, vec![0; buffers.tx.bytes()]);
+        shared.buffers.insert(slot, buffers.clone());
         Ok(())
     }
 
@@ -211,6 +218,8 @@ impl Hardware for Machine {
             shared.rx.remove(&slot).is_some(),
             "slot {slot} is not mapped"
         );
+        shared.tx.remove(&slot);
+        shared.buffers.remove(&slot);
         shared.table_pages += 1;
     }
 
@@ -231,6 +240,17 @@ impl Hardware for Machine {
         let mut shared = self.shared.lock().unwrap();
         let buffer = shared.rx.get_mut(&slot).ok_or(CopyFault)?;
         buffer.get_mut(offset..).ok_or(CopyFault)?.fill(0);
+        Ok(())
+    }
+
+    fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
+        let shared = self.shared.lock().unwrap();
+        if shared.broken.contains(&slot) {
+            return Err(CopyFault);
+        }
+        let buffer = shared.tx.get(&slot).ok_or(CopyFault)?;
+        let end = offset.checked_add(to.len()).ok_or(CopyFault)?;
+        to.copy_from_slice(buffer.get(offset..end).ok_or(CopyFault)?);
         Ok(())
     }
 

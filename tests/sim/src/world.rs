@@ -8,6 +8,8 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Action, Event};
+use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_core::normal_world::Vm;
 use bulkhead_core::partition::{Partition, PartitionConfig};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
@@ -16,6 +18,8 @@ use bulkhead_mm::addr::{Pa, PageRange};
 use crate::machine::{Context, Machine, Pending, Shared};
 use crate::program::{Exit, Program, Runner, Sp};
 
+/// How many VMs can have mailboxes.
+pub const VMS: usize = 4;
 /// The SPMC's id.
 pub const SPMC: EndpointId = EndpointId(0x8000);
 
@@ -135,6 +139,7 @@ impl SimBuilder {
             id: SPMC,
             partitions,
             normal_world_memory: vec![memory].leak(),
+            vms: (0..VMS).map(|_| Vm::new()).collect::<Vec<_>>().leak(),
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         }));
@@ -224,6 +229,18 @@ impl Sim {
         self.shared.lock().unwrap().forwarded.clone()
     }
 
+    /// Writes to the TX buffer of a mailbox slot, from its first byte on.
+    pub fn write_tx(&self, slot: usize, bytes: &[u8]) {
+        let mut shared = self.shared.lock().unwrap();
+        let tx = shared.tx.get_mut(&slot).expect("the slot is not mapped");
+        tx[..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// The buffers of a mailbox slot, as they were mapped.
+    pub fn buffers(&self, slot: usize) -> Option<MailboxBuffers> {
+        self.look().buffers(slot)
+    }
+
     /// Makes the memory of a mailbox slot fail.
     pub fn break_mailbox(&self, slot: usize) {
         self.shared.lock().unwrap().broken.push(slot);
@@ -252,6 +269,11 @@ impl Sim {
 pub struct Look(Arc<Mutex<Shared>>);
 
 impl Look {
+    /// The buffers of a mailbox slot, as they were mapped.
+    pub fn buffers(&self, slot: usize) -> Option<MailboxBuffers> {
+        self.0.lock().unwrap().buffers.get(&slot).cloned()
+    }
+
     /// The RX buffer of a mailbox slot.
     pub fn rx(&self, slot: usize) -> Option<Vec<u8>> {
         self.0.lock().unwrap().rx.get(&slot).cloned()

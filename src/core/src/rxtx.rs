@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! RX and TX buffers: mapping, unmapping, and who owns RX.
+
+use bulkhead_abi::{EndpointId, FfaError, Width};
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+use bulkhead_mm::attrs::Space;
+
+use crate::event::Action;
+use crate::hardware::Hardware;
+use crate::mailbox::{Buffer, MAX_PAGES, Mailbox, MailboxBuffers, RxOwner};
+use crate::partition::{Health, Partition};
+use crate::spmc::{CoreState, Spmc};
+use crate::sync::{Mutex, MutexGuard};
+
+/// The mailbox slot of the normal world; that of a partition is its index plus one, and those of VMs
+/// come after all partitions.
+const NORMAL_WORLD_SLOT: usize = 0;
+
+impl<H: Hardware> Partition<H> {
+    /// Takes the buffers of a partition that is over out of S-EL2's map.
+    pub(crate) fn release_mailbox(&self, index: usize, hw: &mut H) {
+        let mut mailbox = self.mailbox.lock();
+        if matches!(*mailbox, Mailbox::Mapped { .. }) {
+            hw.unmap_mailbox(index.saturating_add(1));
+            *mailbox = Mailbox::Unmapped;
+        }
+    }
+}
+
+impl<H: Hardware> Spmc<H> {
+    /// FFA_RXTX_MAP of the caller's own buffers, or, with both addresses and the count zero, of those
+    /// of a VM that a descriptor in the hypervisor's TX buffer names.
+    pub(crate) fn rxtx_map(
+        &self,
+        core: &mut CoreState<H>,
+        width: Width,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        /// Bits 5:0 of w3.
+        const PAGE_COUNT: u32 = 0x3f;
+        let call = core.caller();
+        let (tx, rx, count) = (call.arg::<1>(width), call.arg::<2>(width), call.w::<3>());
+        match &core.current {
+            None if (tx, rx, count) == (0, 0, 0) => self.map_for_vm(hw)?,
+            _ if count == 0 || count & !PAGE_COUNT != 0 || count > u32::from(MAX_PAGES) => {
+                return Err(FfaError::InvalidParameters);
+            }
+            None => {
+                let buffers = pair(range(rx, count)?, range(tx, count)?, Space::NonSecure)?;
+                self.map_for_normal_world(buffers, hw)?;
+            }
+            Some(current) => {
+                let index = current.vcpu.partition();
+                map_for_partition(
+                    current.partition,
+                    index,
+                    range(rx, count)?,
+                    range(tx, count)?,
+                    hw,
+                )?;
+            }
+        }
+        Ok(self.succeed(core, [0; 6]))
+    }
+
+    /// The forwarded form.
+    fn map_for_vm(&self, _hw: &mut H) -> Result<(), FfaError> {
+        Err(FfaError::InvalidParameters)
+    }
+
+    fn map_for_normal_world(&self, buffers: MailboxBuffers, hw: &mut H) -> Result<(), FfaError> {
+        let changes = self.normal_world.changes.lock();
+        if *self.normal_world.mailbox.lock() != Mailbox::Unmapped {
+            return Err(FfaError::Denied);
+        }
+        self.normal_world.may_use(&buffers)?;
+        let mapped = map(NORMAL_WORLD_SLOT, buffers, hw)?;
+        *self.normal_world.mailbox.lock() = mapped;
+        drop(changes);
+        Ok(())
+    }
+
+    /// FFA_RXTX_UNMAP of the caller's buffers, or of those of a VM.
+    pub(crate) fn rxtx_unmap(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        let (named, low) = (core.caller().sender(), core.caller().receiver());
+        if low != EndpointId(0) {
+            return Err(FfaError::InvalidParameters);
+        }
+        if self.is_caller(core, named) {
+            let (slot, mailbox) = self.mailbox(core);
+            unmap(slot, &mut mailbox.lock(), hw)?;
+        } else {
+            let (index, mut mailbox) = self.vm_mailbox(core, named)?;
+            hw.unmap_mailbox(self.vm_slot(index));
+            if let Some(vm) = self.normal_world.vms.get(index) {
+                vm.vacate(&mut mailbox);
+            }
+        }
+        Ok(self.succeed(core, [0; 6]))
+    }
+
+    /// FFA_RX_RELEASE of the caller's RX buffer, or of that of a VM (bits 15:0 of w1).
+    pub(crate) fn rx_release(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
+        let named = self.named_receiver(core)?;
+        if self.is_caller(core, named) {
+            self.mailbox(core).1.lock().release()?;
+        } else {
+            self.vm_mailbox(core, named)?.1.release()?;
+        }
+        Ok(self.succeed(core, [0; 6]))
+    }
+
+    /// FFA_RX_ACQUIRE of the RX buffer of a VM, by the hypervisor.
+    pub(crate) fn rx_acquire(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
+        let named = self.named_receiver(core)?;
+        self.vm_mailbox(core, named)?.1.acquire()?;
+        Ok(self.succeed(core, [0; 6]))
+    }
+
+    /// The mailbox of the caller, and its slot at S-EL2.
+    pub(crate) fn mailbox(&self, core: &CoreState<H>) -> (usize, &Mutex<Mailbox>) {
+        match &core.current {
+            Some(current) => (
+                current.vcpu.partition().saturating_add(1),
+                &current.partition.mailbox,
+            ),
+            None => (NORMAL_WORLD_SLOT, &self.normal_world.mailbox),
+        }
+    }
+
+    /// The mailbox of a VM that the hypervisor names.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS when there is no such VM, or the caller is no hypervisor (M17, M22).
+    fn vm_mailbox(
+        &self,
+        core: &CoreState<H>,
+        named: EndpointId,
+    ) -> Result<(usize, MutexGuard<'static, Mailbox>), FfaError> {
+        let found = match core.current {
+            None => self.normal_world.vm(named),
+            Some(_) => None,
+        };
+        found.ok_or(FfaError::InvalidParameters)
+    }
+
+    /// The mailbox slot of the VM at `index`.
+    fn vm_slot(&self, index: usize) -> usize {
+        index
+            .saturating_add(self.partitions.len())
+            .saturating_add(1)
+    }
+
+    /// Bits 15:0 of w1; bits 31:16 must be zero.
+    fn named_receiver(&self, core: &mut CoreState<H>) -> Result<EndpointId, FfaError> {
+        match core.caller().sender() {
+            EndpointId(0) => Ok(core.caller().receiver()),
+            _ => Err(FfaError::InvalidParameters),
+        }
+    }
+
+    /// Whether `named` is the caller; a partition may leave its id out (M17, M18).
+    fn is_caller(&self, core: &CoreState<H>, named: EndpointId) -> bool {
+        named == self.caller_id(core) || named == EndpointId(0)
+    }
+}
+
+fn map_for_partition<H: Hardware>(
+    partition: &Partition<H>,
+    index: usize,
+    rx: PageRange,
+    tx: PageRange,
+    hw: &mut H,
+) -> Result<(), FfaError> {
+    let mut mailbox = partition.mailbox.lock();
+    if partition.health() == Health::Aborted {
+        // Another core ended it since this call began, and has taken its buffers out already.
+        return Err(FfaError::Aborted);
+    }
+    if *mailbox != Mailbox::Unmapped {
+        return Err(FfaError::Denied);
+    }
+    // The secure IPAs of a partition: two names for one page would be refused by their addresses.
+    let place = |range: PageRange| {
+        let pages = u32::try_from(range.pages()).ok()?;
+        let pa = hw.translate(index, Space::Secure, range.base().0, pages)?;
+        PageRange::new(pa, range.bytes())
+    };
+    let rx = place(rx).ok_or(FfaError::InvalidParameters)?;
+    let tx = place(tx).ok_or(FfaError::InvalidParameters)?;
+    *mailbox = map(index.saturating_add(1), pair(rx, tx, Space::Secure)?, hw)?;
+    Ok(())
+}
+
+/// Maps `buffers` at S-EL2; the mailbox that they make, RX being Bulkhead's.
+fn map<H: Hardware>(slot: usize, buffers: MailboxBuffers, hw: &mut H) -> Result<Mailbox, FfaError> {
+    hw.map_mailbox(slot, &buffers)
+        .map_err(|_| FfaError::NoMemory)?;
+    Ok(Mailbox::Mapped {
+        buffers,
+        rx: RxOwner::Producer,
+    })
+}
+
+fn unmap<H: Hardware>(slot: usize, mailbox: &mut Mailbox, hw: &mut H) -> Result<(), FfaError> {
+    if *mailbox == Mailbox::Unmapped {
+        return Err(FfaError::InvalidParameters);
+    }
+    hw.unmap_mailbox(slot);
+    *mailbox = Mailbox::Unmapped;
+    Ok(())
+}
+
+fn pair(rx: PageRange, tx: PageRange, space: Space) -> Result<MailboxBuffers, FfaError> {
+    MailboxBuffers::new(Buffer::new([rx])?, Buffer::new([tx])?, space)
+}
+
+/// A buffer as a caller names it.
+fn range(address: u64, pages: u32) -> Result<PageRange, FfaError> {
+    let bytes = u64::from(pages)
+        .checked_mul(PAGE_SIZE)
+        .ok_or(FfaError::InvalidParameters)?;
+    PageRange::new(Pa(address), bytes).ok_or(FfaError::InvalidParameters)
+}
