@@ -25,10 +25,12 @@ pub mod features;
 pub mod framework;
 pub mod function;
 pub mod id;
+pub mod memory;
 pub mod paravirt;
 pub mod partition_info;
 pub mod psci;
 pub mod registers;
+pub mod rxtx;
 pub mod uuid;
 pub mod version;
 
