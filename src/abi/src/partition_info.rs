@@ -110,7 +110,8 @@ impl Properties {
         self.0 & other.0 == other.0
     }
 
-    const fn without(self, other: Self) -> Self {
+    /// This set without `other`.
+    pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 

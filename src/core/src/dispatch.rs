@@ -211,11 +211,19 @@ impl<H: Hardware> Spmc<H> {
             None => Instance::NormalWorld,
         };
         let outcome = match call {
-            Call::Ffa(function, width) => match find(function, instance, self.caller_version(core))
-            {
-                Some(row) => self.serve(core, row.handler, width, hw),
-                None => Err(FfaError::NotSupported),
-            },
+            Call::Ffa(function, width) => {
+                // Before anything depends on it: another core may be negotiating (V8).
+                if function != Function::Version {
+                    match self.running_partition(core) {
+                        Some(partition) => partition.version.settle(),
+                        None => self.normal_world.version.settle(),
+                    }
+                }
+                match find(function, instance, self.caller_version(core)) {
+                    Some(row) => self.serve(core, row.handler, width, hw),
+                    None => Err(FfaError::NotSupported),
+                }
+            }
             Call::UnknownFfa(_) => Err(FfaError::NotSupported),
             Call::Other(_) => {
                 core.caller().smccc_not_supported();
@@ -232,12 +240,6 @@ impl<H: Hardware> Spmc<H> {
         width: Width,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
-        if !matches!(handler, Handler::Version) {
-            match self.running_partition(core) {
-                Some(partition) => partition.version.settle(),
-                None => self.normal_world.version.settle(),
-            }
-        }
         match handler {
             Handler::Request(form) => self.direct_request(core, form, width, hw),
             Handler::Response(form) => self.direct_response(core, form, width, hw),

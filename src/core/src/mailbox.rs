@@ -22,11 +22,13 @@ impl Buffer {
     /// A buffer of all pages of `ranges`, in that order.
     ///
     /// # Errors
-    /// INVALID_PARAMETERS without a page, or with more than [`MAX_PAGES`].
-    pub fn new(ranges: impl IntoIterator<Item = PageRange>) -> Result<Self, FfaError> {
+    /// The first of `ranges`; INVALID_PARAMETERS without a page, or with more than [`MAX_PAGES`].
+    pub fn new(
+        ranges: impl IntoIterator<Item = Result<PageRange, FfaError>>,
+    ) -> Result<Self, FfaError> {
         let mut pages = ArrayVec::new();
         for range in ranges {
-            for page in range.iter() {
+            for page in range?.iter() {
                 pages
                     .try_push(page)
                     .map_err(|_| FfaError::InvalidParameters)?;
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn buffer(ranges: &[PageRange]) -> Buffer {
-        Buffer::new(ranges.iter().copied()).unwrap()
+        Buffer::new(ranges.iter().copied().map(Ok)).unwrap()
     }
 
     #[test]
@@ -214,7 +216,7 @@ mod tests {
         let all = u64::from(MAX_PAGES);
         assert_eq!(buffer(&[range(0, all)]).bytes(), 0x1_0000);
         assert_eq!(
-            Buffer::new([range(0, all), range(0x10_0000, 1)]),
+            Buffer::new([Ok(range(0, all)), Ok(range(0x10_0000, 1))]),
             Err(FfaError::InvalidParameters)
         );
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! RX and TX buffers: mapping, unmapping, and who owns RX.
 
+use bulkhead_abi::memory::Constituents;
+use bulkhead_abi::rxtx::EndpointBuffers;
 use bulkhead_abi::{EndpointId, FfaError, Width};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::Space;
@@ -15,6 +17,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// The mailbox slot of the normal world; that of a partition is its index plus one, and those of VMs
 /// come after all partitions.
 const NORMAL_WORLD_SLOT: usize = 0;
+/// [`PAGE_SIZE`] as a length.
+const PAGE: usize = 4096;
 
 impl<H: Hardware> Partition<H> {
     /// Takes the buffers of a partition that is over out of S-EL2's map.
@@ -63,9 +67,36 @@ impl<H: Hardware> Spmc<H> {
         Ok(self.succeed(core, [0; 6]))
     }
 
-    /// The forwarded form.
-    fn map_for_vm(&self, _hw: &mut H) -> Result<(), FfaError> {
-        Err(FfaError::InvalidParameters)
+    /// The forwarded form: the buffers of a VM as a descriptor in the hypervisor's TX buffer names
+    /// them (M19, M20). The descriptor lies in the buffer's first page.
+    #[inline(never)]
+    fn map_for_vm(&self, hw: &mut H) -> Result<(), FfaError> {
+        let mut bytes = [0; PAGE];
+        {
+            let own = self.normal_world.mailbox.lock();
+            if *own == Mailbox::Unmapped {
+                return Err(FfaError::InvalidParameters);
+            }
+            hw.read_tx(NORMAL_WORLD_SLOT, 0, &mut bytes)
+                .map_err(|_| FfaError::Aborted)?;
+        }
+        let descriptor = EndpointBuffers::decode(&bytes, u32::from(MAX_PAGES))?;
+        let vm = descriptor.endpoint;
+        if vm == EndpointId::NORMAL_WORLD || vm.is_secure() {
+            return Err(FfaError::InvalidParameters);
+        }
+        let buffer = |ranges: Constituents<'_>| {
+            Buffer::new(ranges.iter().map(|one| range(one.address, one.page_count)))
+        };
+        let (rx, tx) = (buffer(descriptor.rx)?, buffer(descriptor.tx)?);
+        let buffers = MailboxBuffers::new(rx, tx, Space::NonSecure)?;
+
+        let changes = self.normal_world.changes.lock();
+        let (index, place) = self.normal_world.place(vm)?;
+        self.normal_world.may_use(&buffers)?;
+        place.occupy(vm, map(self.vm_slot(index), buffers, hw)?);
+        drop(changes);
+        Ok(())
     }
 
     fn map_for_normal_world(&self, buffers: MailboxBuffers, hw: &mut H) -> Result<(), FfaError> {
@@ -216,7 +247,7 @@ fn unmap<H: Hardware>(slot: usize, mailbox: &mut Mailbox, hw: &mut H) -> Result<
 }
 
 fn pair(rx: PageRange, tx: PageRange, space: Space) -> Result<MailboxBuffers, FfaError> {
-    MailboxBuffers::new(Buffer::new([rx])?, Buffer::new([tx])?, space)
+    MailboxBuffers::new(Buffer::new([Ok(rx)])?, Buffer::new([Ok(tx)])?, space)
 }
 
 /// A buffer as a caller names it.

@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) rx: HashMap<usize, Vec<u8>>,
     /// TX buffers by mailbox slot.
     pub(crate) tx: HashMap<usize, Vec<u8>>,
+    /// What another core writes to a slot's TX buffer after each time that S-EL2 reads it.
+    pub(crate) tx_rewrites: HashMap<usize, Vec<u8>>,
     /// Buffers by mailbox slot, as they were mapped.
     pub(crate) buffers: HashMap<usize, MailboxBuffers>,
     pub(crate) console: Vec<String>,
@@ -244,13 +246,17 @@ impl Hardware for Machine {
     }
 
     fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
-        let shared = self.shared.lock().unwrap();
+        let mut shared = self.shared.lock().unwrap();
         if shared.broken.contains(&slot) {
             return Err(CopyFault);
         }
-        let buffer = shared.tx.get(&slot).ok_or(CopyFault)?;
+        let rewrite = shared.tx_rewrites.get(&slot).cloned();
+        let buffer = shared.tx.get_mut(&slot).ok_or(CopyFault)?;
         let end = offset.checked_add(to.len()).ok_or(CopyFault)?;
         to.copy_from_slice(buffer.get(offset..end).ok_or(CopyFault)?);
+        if let Some(bytes) = rewrite {
+            buffer[..bytes.len()].copy_from_slice(&bytes);
+        }
         Ok(())
     }
 

@@ -241,6 +241,13 @@ impl Sim {
         self.look().buffers(slot)
     }
 
+    /// Lets another core write to the TX buffer of a mailbox slot after each time that S-EL2 reads
+    /// from it.
+    pub fn rewrite_tx_after_each_read(&self, slot: usize, bytes: &[u8]) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.tx_rewrites.insert(slot, bytes.to_vec());
+    }
+
     /// Makes the memory of a mailbox slot fail.
     pub fn break_mailbox(&self, slot: usize) {
         self.shared.lock().unwrap().broken.push(slot);

@@ -3,12 +3,19 @@
 
 use bulkhead_abi::partition_info::{self, PartitionInfo, Properties, RegsReply};
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::event::{Event, Fault, FaultKind};
 use bulkhead_sim::*;
 
 const A: EndpointId = EndpointId(0x8001);
 const B: EndpointId = EndpointId(0x8002);
 /// Where the normal world's memory begins.
 const DRAM: u64 = 0x4000_0000;
+
+const FAULT: Fault = Fault {
+    kind: FaultKind::External,
+    syndrome: 0,
+    address: 0,
+};
 
 fn idle(_: &mut Sp) {}
 
@@ -138,4 +145,244 @@ fn d11_a_partition_that_aborted_is_not_listed() {
         .boot();
     let reply = sim.core(0).call(&info_get(Uuid::NIL, 1));
     assert_eq!(reply.x[2], 1);
+}
+
+fn get_regs(uuid: Uuid, start: u64, tag: u64) -> Registers {
+    let value = u128::from_le_bytes(uuid.0);
+    let mut message = call([0; 8]);
+    message.x[0] = Function::PartitionInfoGetRegs.id(Width::W64);
+    message.x[1] = u64::try_from(value & u128::from(u64::MAX)).unwrap();
+    message.x[2] = u64::try_from(value >> 64).unwrap();
+    message.x[3] = start | (tag << 16);
+    message
+}
+
+/// The descriptors of a reply and what it says of the list.
+fn descriptors(reply: &Registers, start: u16, version: Version) -> (RegsReply, Vec<PartitionInfo>) {
+    assert_eq!(reply.x[0], Function::Success.id(Width::W64));
+    assert_eq!(reply.x[1], 0);
+    let list = RegsReply::decode(reply.x[2]);
+    let bytes: Vec<u8> = reply.x[3..18]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    let size = partition_info::descriptor_size(version);
+    assert_eq!(
+        usize::from(list.size),
+        size,
+        "the stride is that of {version}"
+    );
+    let count = usize::from(list.current - start) + 1;
+    let (used, rest) = bytes.split_at(count * size);
+    assert!(
+        rest.iter().all(|byte| *byte == 0),
+        "x3 to x17 behind the last are zero"
+    );
+    let infos = used
+        .chunks(size)
+        .map(|bytes| partition_info::decode(version, bytes).unwrap());
+    (list, infos.collect())
+}
+
+/// Three partitions of 1, 4 and 8 services.
+fn thirteen_services() -> Sim {
+    let spec = |name, id, uuids: std::ops::RangeInclusive<u8>| {
+        Spec::new(name, id, idle).with(move |config| {
+            config.uuids = uuids
+                .map(|byte| Uuid([byte; 16]))
+                .collect::<Vec<_>>()
+                .leak();
+        })
+    };
+    Sim::builder()
+        .partition(spec("alpha", A, 1..=1))
+        .partition(spec("beta", B, 2..=5))
+        .partition(spec("gamma", EndpointId(0x8003), 6..=13))
+        .boot()
+}
+
+#[test]
+fn a10_each_version_walks_the_whole_list_at_its_own_stride() {
+    for (version, per_call) in [(Version::V1_2, 5), (Version::V1_3, 2)] {
+        let mut sim = thirteen_services();
+        sim.negotiate(version);
+        let mut found = Vec::new();
+        let mut tag = 0;
+        while found.len() < 13 {
+            let start = u16::try_from(found.len()).unwrap();
+            let reply = sim
+                .core(0)
+                .call(&get_regs(Uuid::NIL, u64::from(start), tag));
+            let (list, infos) = descriptors(&reply, start, version);
+            assert_eq!(list.last, 12);
+            assert_eq!(infos.len(), per_call.min(13 - found.len()), "{version}");
+            assert_eq!(
+                reply.x[18..],
+                call([0; 8]).x[18..31],
+                "x18 on are the caller's"
+            );
+            tag = u64::from(list.tag);
+            found.extend(infos);
+        }
+        let uuids: Vec<Uuid> = found.iter().map(|info| info.uuid).collect();
+        let all: Vec<Uuid> = (1..=13).map(|byte| Uuid([byte; 16])).collect();
+        assert_eq!(uuids, all);
+        let ids: Vec<u16> = found.iter().map(|info| info.id.0).collect();
+        assert_eq!(ids[..6], [0x8001, 0x8002, 0x8002, 0x8002, 0x8002, 0x8003]);
+    }
+}
+
+#[test]
+fn a10_registers_and_buffer_say_the_same() {
+    for version in [Version::V1_2, Version::V1_3] {
+        let mut sim = thirteen_services();
+        sim.negotiate(version);
+        sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
+        for uuid in [Uuid([1; 16]), Uuid([4; 16]), Uuid([13; 16])] {
+            let reply = sim.core(0).call(&get_regs(uuid, 0, 0));
+            let (list, infos) = descriptors(&reply, 0, version);
+            assert_eq!((list.last, list.current), (0, 0));
+            assert_eq!(infos[0].uuid, Uuid::NIL, "D6");
+            assert_function(&sim.core(0).call(&info_get(uuid, 0)), Function::Success);
+            let rx = sim.rx(0).unwrap();
+            assert_eq!(partition_info::decode(version, &rx), Some(infos[0]));
+            sim.core(0).call(&ffa(Function::RxRelease, [0; 4]));
+        }
+    }
+}
+
+#[test]
+fn a10_a_partition_sees_what_partitions_may_send() {
+    Sim::builder()
+        .partition(Spec::new("alpha", A, |sp| {
+            let reply = sp.call(&get_regs(Uuid::NIL, 0, 0));
+            let (_, infos) = descriptors(&reply, 0, Version::V1_2);
+            assert_eq!(infos.len(), 2);
+            assert!(infos[1].properties.contains(Properties::DIRECT_REQ_SEND));
+        }))
+        .partition(Spec::new("beta", B, idle))
+        .boot();
+}
+
+#[test]
+fn a10_callers_below_1_2_have_no_such_call() {
+    for version in [Version::V1_0, Version::V1_1] {
+        let mut sim = thirteen_services();
+        sim.negotiate(version);
+        let reply = sim.core(0).call(&get_regs(Uuid::NIL, 0, 0));
+        assert_error(&reply, FfaError::NotSupported);
+    }
+}
+
+#[test]
+fn d10_an_index_behind_the_last_is_refused() {
+    let mut sim = thirteen_services();
+    sim.negotiate(Version::V1_2);
+    for (uuid, start) in [
+        (Uuid::NIL, 13),
+        (Uuid::NIL, 0xffff),
+        (Uuid([4; 16]), 1),
+        // Of no partition there is no first.
+        (Uuid([99; 16]), 0),
+    ] {
+        let reply = sim.core(0).call(&get_regs(uuid, start, 0));
+        assert_error(&reply, FfaError::InvalidParameters);
+    }
+    let last = sim.core(0).call(&get_regs(Uuid::NIL, 12, 0));
+    assert_eq!(descriptors(&last, 12, Version::V1_2).1.len(), 1);
+}
+
+#[test]
+fn d10_a_wrong_tag_means_try_again() {
+    let mut sim = thirteen_services();
+    sim.negotiate(Version::V1_2);
+    for (start, tag) in [(0, 1), (5, 1), (5, 0xffff), (0, 0xffff)] {
+        let reply = sim.core(0).call(&get_regs(Uuid::NIL, start, tag));
+        assert_error(&reply, FfaError::Retry);
+    }
+}
+
+#[test]
+fn d10_d11_a_partition_that_ends_during_a_walk_changes_the_tag() {
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, idle).with(|config| {
+            config.uuids = (1..=6)
+                .map(|byte| Uuid([byte; 16]))
+                .collect::<Vec<_>>()
+                .leak();
+        }))
+        .partition(Spec::new("beta", B, |sp| {
+            sp.wait();
+            sp.trap(&Registers::ZERO, Event::Fault(FAULT));
+        }))
+        .boot();
+    sim.negotiate(Version::V1_2);
+    let first = sim.core(0).call(&get_regs(Uuid::NIL, 0, 0));
+    let (list, _) = descriptors(&first, 0, Version::V1_2);
+    assert_eq!((list.last, list.current), (6, 4));
+    let tag = u64::from(list.tag);
+
+    assert_error(&sim.core(0).call(&run(B, 0)), FfaError::Aborted);
+    let next = sim.core(0).call(&get_regs(Uuid::NIL, 5, tag));
+    assert_error(&next, FfaError::Retry);
+    let again = sim.core(0).call(&get_regs(Uuid::NIL, 0, 0));
+    let (list, _) = descriptors(&again, 0, Version::V1_2);
+    assert_eq!((list.last, list.current), (5, 4));
+    let rest = sim
+        .core(0)
+        .call(&get_regs(Uuid::NIL, 5, u64::from(list.tag)));
+    let (_, rest) = descriptors(&rest, 5, Version::V1_2);
+    assert_eq!((rest.len(), rest[0].id), (1, A));
+    // The other way of asking hides it, too.
+    assert_eq!(sim.core(0).call(&info_get(Uuid::NIL, 1)).x[2], 6);
+}
+
+#[test]
+fn d9_in_both_ways_no_property_is_newer_than_the_partition_or_the_caller() {
+    for owner in [Version::V1_0, Version::V1_1, Version::V1_2, Version::V1_3] {
+        for caller in [Version::V1_2, Version::V1_3] {
+            let mut sim = Sim::builder()
+                .partition(Spec::new("alpha", A, idle).with(move |config| {
+                    config.version = owner;
+                    config.properties = Properties(u32::MAX).without(Properties::ID_TYPE);
+                }))
+                .boot();
+            sim.negotiate(caller);
+            sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
+            let reply = sim.core(0).call(&get_regs(Uuid::NIL, 0, 0));
+            let shown = descriptors(&reply, 0, caller).1[0].properties;
+            sim.core(0).call(&info_get(Uuid::NIL, 0));
+            let rx = sim.rx(0).unwrap();
+            let listed = partition_info::decode(caller, &rx).unwrap().properties;
+            assert_eq!(shown, listed);
+            for version in [owner, caller] {
+                assert_eq!(
+                    shown.without(Properties::defined_by(version)),
+                    Properties::NONE
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn d4_a_list_over_several_pages_needs_a_buffer_of_several_pages() {
+    let uuids = || (1..=250u8).map(|byte| Uuid([byte; 16])).collect::<Vec<_>>();
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, idle).with(|config| config.uuids = uuids().leak()))
+        .boot();
+    sim.negotiate(Version::V1_3);
+    let unmap = ffa(Function::RxtxUnmap, [0; 4]);
+    for (pages, fits) in [(1, false), (2, false), (3, true), (16, true)] {
+        sim.core(0).call(&map(DRAM, DRAM + 16 * PAGE, pages));
+        let reply = sim.core(0).call(&info_get(Uuid::NIL, 0));
+        if fits {
+            assert_eq!(reply.x[2..4], [250, 48]);
+            let rx = sim.rx(0).unwrap();
+            assert!(rx[250 * 48..].iter().all(|byte| *byte == 0), "D8");
+        } else {
+            assert_error(&reply, FfaError::NoMemory);
+        }
+        sim.core(0).call(&unmap);
+    }
 }

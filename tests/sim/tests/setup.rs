@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Setup and discovery: versions, features, ids, mailboxes and partition information.
+//! Setup: versions, features, ids, entry points and the console.
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::vcpu::StateName;
 use bulkhead_sim::*;
 
 const A: EndpointId = EndpointId(0x8001);
@@ -223,4 +224,139 @@ fn paravirtual_calls_are_answered_and_wrong_ones_refused() {
             .with(|config| config.interrupts = &[40]),
         )
         .boot();
+}
+
+#[test]
+fn v8_of_two_cores_that_negotiate_at_once_exactly_one_value_stays() {
+    let versions = [Version::V1_0, Version::V1_2];
+    // What a 64-bit call does to x8 to x17 tells which version its caller is taken to speak.
+    let spoken = |core: &mut Core| {
+        let reply = core.call(&call([
+            Function::RxtxMap.id(Width::W64),
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]));
+        let zeroes = reply.x[8..18].iter().filter(|x| **x == 0).count();
+        assert!(
+            zeroes == 0 || zeroes == 10,
+            "a mixture of versions: {reply:x?}"
+        );
+        versions[usize::from(zeroes != 0)]
+    };
+    let negotiate_and_call = |core: &mut Core, version: Version| {
+        let wanted = u64::from(version.to_word());
+        let answer = core.call(&ffa(Function::Version, [wanted, 0, 0, 0])).x[0];
+        let accepted = answer == u64::from(Version::OURS.to_word());
+        // The other core's call has settled another version already.
+        assert!(accepted || answer == FfaError::NotSupported.to_register());
+        let first = spoken(core);
+        assert!(accepted || first != version);
+        (first, spoken(core))
+    };
+    for _ in 0..300 {
+        let sim = Sim::builder()
+            .cores(2)
+            .partition(Spec::new("alpha", A, idle))
+            .boot();
+        let mut cores = sim.into_cores();
+        let (mut second, mut first) = (cores.pop().unwrap(), cores.pop().unwrap());
+        second.switch_on();
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| negotiate_and_call(&mut second, versions[1]));
+            (
+                negotiate_and_call(&mut first, versions[0]),
+                other.join().unwrap(),
+            )
+        });
+        assert_eq!(one.0, one.1, "a settled version changed");
+        assert_eq!(one, other, "two cores see two versions");
+    }
+}
+
+#[test]
+fn v12_a_feature_query_with_input_is_not_supported_from_1_1_on() {
+    for (version, expected) in [
+        (Version::V1_0, None),
+        (Version::V1_1, Some(FfaError::NotSupported)),
+        (Version::V1_2, Some(FfaError::NotSupported)),
+        (Version::V1_3, Some(FfaError::NotSupported)),
+    ] {
+        let mut sim = system();
+        sim.negotiate(version);
+        for function in [
+            Function::RxtxMap,
+            Function::IdGet,
+            Function::MsgSendDirectReq,
+        ] {
+            let id = function.id(Width::W32);
+            for input in [1, 2, 0x8000_0000] {
+                let reply = sim
+                    .core(0)
+                    .call(&ffa(Function::Features, [id, input, 0, 0]));
+                match expected {
+                    Some(code) => assert_error(&reply, code),
+                    None => assert_function(&reply, Function::Success),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn v13_features_of_interrupts_are_not_supported_where_there_are_none() {
+    // 1 NPI, 2 SRI, 3 ME, 4 notifications: nobody has these yet.
+    for version in [Version::V1_0, Version::V1_1, Version::V1_2, Version::V1_3] {
+        let ask = |sp: &mut dyn FnMut(&Registers) -> Registers| {
+            for id in 1..=4 {
+                let reply = sp(&ffa(Function::Features, [id, 0, 0, 0]));
+                assert_error(&reply, FfaError::NotSupported);
+            }
+        };
+        let mut sim = Sim::builder()
+            .partition(
+                Spec::new("alpha", A, move |sp| ask(&mut |message| sp.call(message)))
+                    .with(move |config| config.version = version),
+            )
+            .boot();
+        sim.negotiate(version);
+        ask(&mut |message| sim.core(0).call(message));
+        assert_eq!(sim.state(0, 0), StateName::Waiting);
+    }
+}
+
+#[test]
+fn v14_features_of_rxtx_map_answers_for_each_width_as_the_call_does() {
+    const DRAM: u64 = 0x4000_0000;
+    for width in [Width::W32, Width::W64] {
+        let mut sim = system();
+        sim.negotiate(Version::V1_2);
+        let id = Function::RxtxMap.id(width);
+        let reply = sim.core(0).call(&ffa(Function::Features, [id, 0, 0, 0]));
+        // 4 KiB granule, at most 16 pages.
+        assert_eq!(
+            reply.x[..3],
+            [Function::Success.id(Width::W32), 0, 16 << 16]
+        );
+        let made = sim
+            .core(0)
+            .call(&call([id, DRAM, DRAM + PAGE, 1, 0, 0, 0, 0]));
+        assert_function(&made, Function::Success);
+    }
+}
+
+#[test]
+fn d12_arguments_of_id_get_are_ignored() {
+    for function in [Function::IdGet, Function::SpmIdGet] {
+        let mut sim = system();
+        sim.negotiate(Version::V1_2);
+        let plain = sim.core(0).call(&ffa(function, [0; 4]));
+        let busy = sim.core(0).call(&ffa(function, [u64::MAX; 4]));
+        assert_eq!(plain.x[..18], busy.x[..18]);
+        assert_function(&plain, Function::Success);
+    }
 }
