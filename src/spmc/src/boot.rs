@@ -15,6 +15,7 @@ use bulkhead_arch::map::{self, EarlyPage};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::{conduit, entry, fp, refuse, tables};
+use bulkhead_core::normal_world::Vm;
 use bulkhead_core::{Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
