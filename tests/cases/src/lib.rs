@@ -41,6 +41,8 @@ mod response;
 mod run;
 mod setup;
 mod state;
+mod versions;
+mod vm_buffers;
 
 use case::{Case, NormalHalf, PartitionHalf};
 
@@ -54,6 +56,8 @@ const FILES: &[&[Case]] = &[
     identity::CASES,
     discovery::CASES,
     mailbox::CASES,
+    vm_buffers::CASES,
+    versions::CASES,
     boot::CASES,
     direct::CASES,
     response::CASES,

@@ -4,7 +4,7 @@
 use bulkhead_abi::{FfaError, Function, Width};
 use bulkhead_payload::Request;
 use bulkhead_payload::entry::image_start;
-use bulkhead_payload::memory::MAILBOX;
+use bulkhead_payload::memory::{MAILBOX, load};
 use bulkhead_payload::panic::foreign_address;
 
 use crate::cases;
@@ -21,6 +21,8 @@ cases! {
     m4_too_many_pages_are_refused: [m4_half];
     m6_a_second_pair_of_buffers_is_denied: [m6_half];
     m7_a_buffer_that_is_not_the_partitions_is_refused: [m7_half];
+    m8_a_buffer_on_a_device_is_refused: [m8_half];
+    m10_a_page_that_may_not_be_written_is_no_buffer: [m10_half];
     m15_unmapping_nothing_is_refused: [m15_half];
     m17_unmapping_the_buffers_of_a_partition_is_refused;
     m21_releasing_an_rx_buffer_that_is_not_owned_is_denied: [m21_half];
@@ -163,6 +165,36 @@ fn m7_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
         refused(world, &[map(address, rx(), 1), map(tx(), address, 1)])?;
     }
     Ok(NO_RESULTS)
+}
+
+/// What the manifest of the primary tester gives it: the real-time clock, and a page that it may only
+/// read.
+const DEVICE: u64 = 0x0901_0000;
+const READ_ONLY: u64 = 0x0e3f_f000;
+
+/// No buffer lies at `address`, which the partition may read.
+fn no_buffer(world: &mut PartitionWorld, address: u64) -> TestResult<[u64; 4]> {
+    load(address as usize);
+    refused(world, &[map(address, rx(), 1), map(tx(), address, 1)])?;
+    Ok(NO_RESULTS)
+}
+
+fn m8_a_buffer_on_a_device_is_refused(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+fn m8_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    no_buffer(world, DEVICE)
+}
+
+fn m10_a_page_that_may_not_be_written_is_no_buffer(world: &mut NormalWorld) -> TestResult {
+    world.invoke(world.tester(Role::Primary)?, 0, [0; 3])?;
+    Ok(())
+}
+
+fn m10_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    no_buffer(world, READ_ONLY)
 }
 
 fn unmapped_twice(caller: &mut impl Caller) -> TestResult {

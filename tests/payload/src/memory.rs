@@ -38,12 +38,18 @@ impl Page {
         core::array::from_fn(|index| self.byte(offset + index))
     }
 
+    /// Writes `bytes` from `offset` on, which stay within the page.
+    pub fn write(&self, offset: usize, bytes: impl IntoIterator<Item = u8>) {
+        for (offset, byte) in (offset..).zip(bytes) {
+            assert!(offset < PAGE_SIZE, "byte {offset} of a page");
+            // SAFETY: in bounds; see the impl of `Sync`.
+            unsafe { self.0.get().cast::<u8>().add(offset).write_volatile(byte) };
+        }
+    }
+
     /// Fills the page.
     pub fn fill(&self, value: u8) {
-        for offset in 0..PAGE_SIZE {
-            // SAFETY: in bounds; see the impl of `Sync`.
-            unsafe { self.0.get().cast::<u8>().add(offset).write_volatile(value) };
-        }
+        self.write(0, [value; PAGE_SIZE]);
     }
 }
 
