@@ -9,6 +9,7 @@ use crate::hardware::Hardware;
 use crate::partition::Health;
 use crate::runtime_model::DirectForm;
 use crate::spmc::{CoreState, Spmc};
+use crate::version::NegotiatedVersion;
 
 /// A call that Bulkhead serves.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub enum Callers {
     NormalWorld,
     /// Partitions only.
     Partitions,
+    /// Partitions with an execution context for each core only.
+    MultiCore,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +70,7 @@ const fn row(function: Function, callers: Callers, since: Version, handler: Hand
 ///
 /// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
 pub static CALLS: [Row; 19] = {
-    use Callers::{Both, NormalWorld, Partitions};
+    use Callers::{Both, MultiCore, NormalWorld, Partitions};
     use Version as V;
     [
         row(Function::Version, Both, V::V1_0, Handler::Version),
@@ -124,7 +127,7 @@ pub static CALLS: [Row; 19] = {
         row(Function::Error, Partitions, V::V1_0, Handler::Error),
         row(
             Function::SecondaryEpRegister,
-            Partitions,
+            MultiCore,
             V::V1_1,
             Handler::SecondaryEpRegister,
         ),
@@ -168,7 +171,11 @@ pub fn find(function: Function, caller: Instance, version: Version) -> Option<&'
             (row.callers, caller),
             (Callers::Both, _)
                 | (Callers::NormalWorld, Instance::NormalWorld)
-                | (Callers::Partitions, Instance::Partition)
+                | (
+                    Callers::Partitions,
+                    Instance::SingleCore | Instance::MultiCore
+                )
+                | (Callers::MultiCore, Instance::MultiCore)
         );
     served.then_some(row)
 }
@@ -178,11 +185,25 @@ pub fn find(function: Function, caller: Instance, version: Version) -> Option<&'
 pub enum Instance {
     /// The non-secure physical instance, relayed by the SPMD.
     NormalWorld,
-    /// The secure virtual instance.
-    Partition,
+    /// The secure virtual instance, a partition with one execution context.
+    SingleCore,
+    /// The secure virtual instance, a partition with an execution context for each core.
+    MultiCore,
 }
 
 impl<H: Hardware> Spmc<H> {
+    /// Where the call on `core` comes from, and the version that its caller speaks.
+    #[inline]
+    pub(crate) fn endpoint(&self, core: &CoreState<H>) -> (Instance, &NegotiatedVersion) {
+        match self.running_partition(core) {
+            None => (Instance::NormalWorld, &self.normal_world.version),
+            Some(partition) if partition.is_multi_core() => {
+                (Instance::MultiCore, &partition.version)
+            }
+            Some(partition) => (Instance::SingleCore, &partition.version),
+        }
+    }
+
     /// A call of the running partition.
     pub(crate) fn partition_call(
         &self,
@@ -206,20 +227,15 @@ impl<H: Hardware> Spmc<H> {
     /// A call in the FF-A range, or any call of the normal world.
     #[inline]
     pub(crate) fn call(&self, core: &mut CoreState<H>, call: Call, hw: &mut H) -> Action {
-        let instance = match core.current {
-            Some(_) => Instance::Partition,
-            None => Instance::NormalWorld,
-        };
         let outcome = match call {
             Call::Ffa(function, width) => {
+                let (instance, negotiated) = self.endpoint(core);
                 // Before anything depends on it: another core may be negotiating (V8).
-                if function != Function::Version {
-                    match self.running_partition(core) {
-                        Some(partition) => partition.version.settle(),
-                        None => self.normal_world.version.settle(),
-                    }
-                }
-                match find(function, instance, self.caller_version(core)) {
+                let version = match function {
+                    Function::Version => negotiated.get(),
+                    _ => negotiated.settle(),
+                };
+                match find(function, instance, version) {
                     Some(row) => self.serve(core, row.handler, width, hw),
                     None => Err(FfaError::NotSupported),
                 }
@@ -233,6 +249,8 @@ impl<H: Hardware> Spmc<H> {
         outcome.unwrap_or_else(|error| self.refuse(core, error))
     }
 
+    /// The handlers of setup and discovery are kept out of line: their frames would cost a direct
+    /// message, too.
     fn serve(
         &self,
         core: &mut CoreState<H>,
@@ -299,7 +317,7 @@ mod tests {
         for row in &CALLS {
             let instance = match row.callers {
                 Callers::NormalWorld => Instance::NormalWorld,
-                _ => Instance::Partition,
+                _ => Instance::MultiCore,
             };
             let found = find(row.function, instance, Version::OURS).unwrap();
             assert_eq!(found.function, row.function);
@@ -310,7 +328,7 @@ mod tests {
     fn a_call_is_served_only_where_its_row_says() {
         let version = Version::OURS;
         assert!(find(Function::MsgWait, Instance::NormalWorld, version).is_none());
-        assert!(find(Function::SpmIdGet, Instance::Partition, Version::V1_0).is_none());
-        assert!(find(Function::MsgSend, Instance::Partition, version).is_none());
+        assert!(find(Function::SpmIdGet, Instance::SingleCore, Version::V1_0).is_none());
+        assert!(find(Function::MsgSend, Instance::SingleCore, version).is_none());
     }
 }

@@ -107,6 +107,10 @@ impl MailboxBuffers {
 }
 
 /// An endpoint's mailbox.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "mailboxes stand in tables, and most are mapped"
+)]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Mailbox {
     /// No buffers.

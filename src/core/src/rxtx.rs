@@ -34,6 +34,7 @@ impl<H: Hardware> Partition<H> {
 impl<H: Hardware> Spmc<H> {
     /// FFA_RXTX_MAP of the caller's own buffers, or, with both addresses and the count zero, of those
     /// of a VM that a descriptor in the hypervisor's TX buffer names.
+    #[inline(never)]
     pub(crate) fn rxtx_map(
         &self,
         core: &mut CoreState<H>,
@@ -112,6 +113,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RXTX_UNMAP of the caller's buffers, or of those of a VM.
+    #[inline(never)]
     pub(crate) fn rxtx_unmap(
         &self,
         core: &mut CoreState<H>,
@@ -135,6 +137,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RX_RELEASE of the caller's RX buffer, or of that of a VM (bits 15:0 of w1).
+    #[inline(never)]
     pub(crate) fn rx_release(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
         let named = self.named_receiver(core)?;
         if self.is_caller(core, named) {
@@ -146,6 +149,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RX_ACQUIRE of the RX buffer of a VM, by the hypervisor.
+    #[inline(never)]
     pub(crate) fn rx_acquire(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
         let named = self.named_receiver(core)?;
         self.vm_mailbox(core, named)?.1.acquire()?;

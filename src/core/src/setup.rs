@@ -4,7 +4,7 @@
 use bulkhead_abi::features::{self, BufferGranule, Query};
 use bulkhead_abi::{FfaError, Function, Version};
 
-use crate::dispatch::{self, Instance};
+use crate::dispatch;
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::mailbox::MAX_PAGES;
@@ -14,6 +14,7 @@ use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_VERSION: the answer is a version or an error code in w0.
+    #[inline(never)]
     pub(crate) fn ffa_version(&self, core: &mut CoreState<H>) -> Action {
         let wanted = core.caller().w::<1>();
         let negotiation = match self.running_partition(core) {
@@ -30,12 +31,10 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_FEATURES: any id that is not known to this caller is NOT_SUPPORTED (A-03, V11).
+    #[inline(never)]
     pub(crate) fn features(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
-        let instance = match core.current {
-            Some(_) => Instance::Partition,
-            None => Instance::NormalWorld,
-        };
-        let version = self.caller_version(core);
+        let (instance, negotiated) = self.endpoint(core);
+        let version = negotiated.get();
         let call = core.caller();
         let (id, input) = (call.w::<1>(), call.w::<2>());
         // The feature ids belong to notifications and managed exit, which are not there.
@@ -77,6 +76,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_SECONDARY_EP_REGISTER from a multi-core partition that initialises (A-81, D13).
+    #[inline(never)]
     pub(crate) fn secondary_ep_register(
         &self,
         core: &mut CoreState<H>,
@@ -86,9 +86,6 @@ impl<H: Hardware> Spmc<H> {
             .current
             .as_ref()
             .map(|current| current.activation.model);
-        if !partition.is_multi_core() {
-            return Err(FfaError::NotSupported);
-        }
         if model != Some(RuntimeModel::Init) || partition.health() != Health::Starting {
             return Err(FfaError::Denied);
         }

@@ -23,11 +23,15 @@ impl NegotiatedVersion {
         Version::from_word(self.0.load(Ordering::Relaxed) & !SETTLED).unwrap_or(Version::V1_0)
     }
 
-    /// Ends the negotiation: the endpoint made another call.
-    pub fn settle(&self) {
-        if self.0.load(Ordering::Relaxed) & SETTLED == 0 {
-            self.0.fetch_or(SETTLED, Ordering::Relaxed);
+    /// Ends the negotiation: the endpoint made another call. Returns the version, which holds from now
+    /// on.
+    #[inline]
+    pub fn settle(&self) -> Version {
+        let mut word = self.0.load(Ordering::Relaxed);
+        if word & SETTLED == 0 {
+            word = self.0.fetch_or(SETTLED, Ordering::Relaxed);
         }
+        Version::from_word(word & !SETTLED).unwrap_or(Version::V1_0)
     }
 
     /// Answers FFA_VERSION with `wanted`, and stores it where it counts.

@@ -27,8 +27,11 @@ pub fn calls() -> String {
             row.name,
             id(row.w32, 0x8400_0000),
             id(row.w64, 0xc400_0000),
-            mark(call.callers != Callers::Partitions),
-            mark(call.callers != Callers::NormalWorld),
+            mark(matches!(call.callers, Callers::Both | Callers::NormalWorld)),
+            match call.callers {
+                Callers::MultiCore => "multi-core",
+                other => mark(other != Callers::NormalWorld),
+            },
             call.since,
         )
         .expect("a string takes everything");

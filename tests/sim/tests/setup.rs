@@ -2,6 +2,8 @@
 //! Setup: versions, features, ids, entry points and the console.
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
+use std::sync::{Arc, Mutex};
+
 use bulkhead_core::vcpu::StateName;
 use bulkhead_sim::*;
 
@@ -91,27 +93,73 @@ fn v11_features_answers_not_supported_and_nothing_else_for_what_is_not_there() {
     }
 }
 
+/// Who asks FFA_FEATURES about a call and then makes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asker {
+    NormalWorld,
+    SingleCore,
+    MultiCore,
+}
+
+/// Whether FFA_FEATURES reports the call `id` to `asker` at `version`, and whether it is served: answered
+/// with anything but NOT_SUPPORTED, or not answered since it ended the caller's run.
+fn reported_and_served(asker: Asker, version: Version, id: u64) -> (bool, bool) {
+    // FFA_FEATURES asks about itself here, so that its own call is well-formed.
+    let made = call([id, Function::Features.id(Width::W32), 0, 0, 0, 0, 0, 0]);
+    let is_served = |reply: &Registers| error(reply) != Some(FfaError::NotSupported.to_register());
+    let question = ffa(Function::Features, [id, 0, 0, 0]);
+    if asker == Asker::NormalWorld {
+        let mut sim = system();
+        sim.negotiate(version);
+        let reported = error(&sim.core(0).call(&question)).is_none();
+        return (reported, is_served(&sim.core(0).call(&made)));
+    }
+    let outcome = Arc::new(Mutex::new((false, true)));
+    let seen = outcome.clone();
+    let spec = Spec::new("alpha", A, move |sp| {
+        let reported = error(&sp.call(&question)).is_none();
+        *seen.lock().unwrap() = (reported, true);
+        let reply = sp.call(&made);
+        *seen.lock().unwrap() = (reported, is_served(&reply));
+    })
+    .with(move |config| config.version = version);
+    let spec = match asker {
+        Asker::MultiCore => spec.multi_core(),
+        _ => spec,
+    };
+    Sim::builder().cores(2).partition(spec).boot();
+    *outcome.lock().unwrap()
+}
+
 #[test]
 fn v15_features_reports_a_call_exactly_when_it_is_served() {
-    let mut sim = system();
-    sim.negotiate(Version::V1_2);
-    for row in &bulkhead_abi::function::TABLE {
-        if !matches!(row.kind, bulkhead_abi::function::Kind::Call) {
-            continue;
-        }
-        for width in [Width::W32, Width::W64]
-            .into_iter()
-            .filter(|width| row.has(*width))
-        {
-            let id = row.function.id(width);
-            let reported = sim.core(0).call(&ffa(Function::Features, [id, 0, 0, 0]));
-            // FFA_FEATURES asks about itself here, so that its call is well-formed.
-            let made = sim.core(0).call(&call([id, id, 0, 0, 0, 0, 0, 0]));
-            let served = error(&made) != Some(FfaError::NotSupported.to_register());
-            // FFA_VERSION has no FFA_ERROR; with major 0 it answers NOT_SUPPORTED in w0.
-            assert_eq!(error(&reported).is_none(), served, "{} {width:?}", row.name);
+    let mut served_calls = 0;
+    for asker in [Asker::NormalWorld, Asker::SingleCore, Asker::MultiCore] {
+        for version in [Version::V1_0, Version::V1_1, Version::V1_2, Version::V1_3] {
+            let calls = bulkhead_abi::function::TABLE
+                .iter()
+                .filter(|row| matches!(row.kind, bulkhead_abi::function::Kind::Call));
+            for row in calls {
+                for width in [Width::W32, Width::W64] {
+                    if !row.has(width) {
+                        continue;
+                    }
+                    let id = row.function.id(width);
+                    let (reported, served) = reported_and_served(asker, version, id);
+                    let name = row.name;
+                    assert_eq!(
+                        reported, served,
+                        "{name} {width:?} by {asker:?} at {version}"
+                    );
+                    served_calls += usize::from(served);
+                }
+            }
         }
     }
+    assert!(
+        served_calls > 12 * 10,
+        "only {served_calls} of all calls are served"
+    );
 }
 
 #[test]
