@@ -22,6 +22,7 @@ boots() {
     bad-partitions         | bad-partitions | release | max         | on  | 4 | 4 | bad-partitions |
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
+    linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | Linux version
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
     tests-n2-v10           | tests          | release | neoverse-n2 | off | 4 | 4 | tests version=1.0 |
@@ -51,15 +52,41 @@ spmc_image() {
     dd if="$stub_image" of="$bl32" bs=65536 seek=32 status=none
 }
 
-# config_flash CONFIG PROFILE OUT_DIR: puts the flash image of a configuration together.
+# need_client CONFIG: what that configuration needs of real software. Fails, and says why in client_reason, when the
+# archive cannot deliver it.
+need_client() {
+    case $1 in
+    optee) need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; } ;;
+    linux) need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
+    esac
+}
+
+# config_tfa CONFIG: sets tfa to the build of TF-A for that configuration.
+config_tfa() {
+    case $1 in
+    linux) need_tfa linux ;;
+    *) need_tfa ;;
+    esac
+}
+
+# config_flash CONFIG PROFILE OUT_DIR: puts the flash image of a configuration together, and what QEMU loads besides it.
 config_flash() {
     [ -e "$root/manifests/qemu-virt/$1/spmc.dts" ] || die "there is no configuration '$1': see manifests/qemu-virt"
+    config_tfa "$1"
     spmc_image "$1" "$2"
-    make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin"
+    case $1 in
+    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" ;;
+    *) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" ;;
+    esac
 }
 
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
 boot_config() {
+    if [ "$1" = linux ]; then
+        shift
+        linux_boot "$@"
+        return
+    fi
     config_out=$2
     config_cpu=$3
     config_mte=$4

@@ -12,9 +12,9 @@ package_limit=4194304
 
 # make_flash CONFIG_DIR OUT_DIR BL32 BL33: leaves OUT_DIR/flash.bin. CONFIG_DIR holds spmc.dts, tb_fw_config.dts and
 # sp_layout.json, in the form that TF-A's own Makefile takes as QEMU_TOS_FW_CONFIG_DTS, QEMU_TB_FW_CONFIG_DTS and
-# SP_LAYOUT_FILE.
+# SP_LAYOUT_FILE. BL33 may be empty: then it is not in the flash.
 make_flash() {
-    for flash_input in "$1/spmc.dts" "$1/tb_fw_config.dts" "$1/sp_layout.json" "$3" "$4"; do
+    for flash_input in "$1/spmc.dts" "$1/tb_fw_config.dts" "$1/sp_layout.json" "$3" ${4:+"$4"}; do
         [ -r "$flash_input" ] || { warn "$flash_input is missing"; return 1; }
     done
     rm -rf "$2/fdts"

@@ -74,11 +74,19 @@ debian_archive() {
 }
 
 # private_apt STATE ARGUMENT...: apt-get with the sources and lists of that private state.
+private_apt() { private_tool apt-get "$@"; }
+
+# private_tool TOOL STATE ARGUMENT...: one of apt's tools there. A state whose name ends in -arm64 has the packages of
+# that architecture, whatever this machine is.
 # A mirror whose lists are older than they say is taken: what they name is checked by its signature all the same.
-private_apt() {
-    private_state=$cache/apt/$1
-    shift
-    apt-get -q \
+private_tool() {
+    private_name=$1
+    private_state=$cache/apt/$2
+    shift 2
+    case $private_state in
+    *-arm64) set -- -o APT::Architecture=arm64 -o APT::Architectures=arm64 "$@" ;;
+    esac
+    "$private_name" -q \
         -o Dir::Etc::SourceList="$private_state/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o Dir::State::Lists="$private_state/lists" -o Dir::Cache="$private_state/cache" \
         -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0 \
@@ -131,6 +139,24 @@ source_package() {
     rm -rf "$3"
     mkdir -p "$(dirname "$3")"
     logged "$cache/log/unpack-$2.log" dpkg-source --no-check -x "$source_dsc" "$3"
+}
+
+# binary_version STATE PACKAGE: the newest version of a binary package there.
+binary_version() {
+    private_tool apt-cache "$1" show --no-all-versions "$2" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1 | grep .
+}
+
+# binary_package STATE PACKAGE DIRECTORY: downloads a binary package and unpacks it into DIRECTORY; installs nothing.
+binary_package() {
+    have dpkg-deb || { warn "there is no dpkg-deb here to unpack $2 with"; return 1; }
+    binary_size=$(private_tool apt-cache "$1" show --no-all-versions "$2" 2>/dev/null | sed -n 's/^Size: //p' | head -n 1)
+    step "downloading $2 ($((${binary_size:-0} / 1000)) kB)"
+    binary_download=$cache/download/$2
+    rm -rf "$binary_download"
+    mkdir -p "$binary_download" "$3"
+    (cd "$binary_download" && retried logged "$cache/log/binary-$2.log" private_apt "$1" download "$2") &&
+        logged "$cache/log/unpack-$2.log" dpkg-deb -x "$binary_download"/*.deb "$3" || return 1
+    rm -rf "$binary_download"
 }
 
 # private_apt_install STATE SUITE PACKAGE...: installs into the system from a private state, preferring SUITE.

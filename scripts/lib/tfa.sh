@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# TF-A: its source from Debian, and one build of BL1, BL2, BL31 and its tools. None of them depends on what the FIP
-# holds, so a configuration never rebuilds them (lib/fip.sh puts the FIP together).
+# TF-A: its source from Debian, and one build of BL1, BL2, BL31 and its tools for each set of flags. None of them depends
+# on what the FIP holds, so a configuration never rebuilds them (lib/fip.sh puts the FIP together).
 # shellcheck shell=sh
 
 tfa_flags_file=$root/tf-a-integration/qemu-virt/flags
 
-tfa_flags() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$tfa_flags_file"; }
+# tfa_flags [VARIANT]: the flags of a build; a variant has more of them, in a file of its own.
+tfa_flags() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$tfa_flags_file" ${1:+"$tfa_flags_file-$1"}; }
 
 # need_device_trees: the compilers of device trees and of their includes.
 need_device_trees() {
@@ -13,11 +14,13 @@ need_device_trees() {
         die "the device-tree compiler could not be installed"
 }
 
-# need_tfa: sets tfa to a directory with bl1.bin, bl2.bin, bl31.bin, fiptool, sptool.py and sp_mk_generator.py.
+# need_tfa [VARIANT]: sets tfa to a directory with bl1.bin, bl2.bin, bl31.bin, fiptool, sptool.py and
+# sp_mk_generator.py.
 need_tfa() {
+    tfa_variant=${1:-}
     have python3 || install_packages "TF-A's packaging of partitions" python3 || die "python3 could not be installed"
     # A build that is there is taken without asking any archive; the key says which flags it was made with.
-    tfa_key=$(tfa_flags | cksum | cut -d ' ' -f 1)
+    tfa_key=$(tfa_flags "$tfa_variant" | cksum | cut -d ' ' -f 1)
     for tfa in "$cache"/tfa/*-"$tfa_key"; do
         [ -e "$tfa/complete" ] && return 0
     done
@@ -40,7 +43,7 @@ build_tfa() {
     install_packages "building TF-A and its tools" \
         gcc libc6-dev make libssl-dev device-tree-compiler gcc-aarch64-linux-gnu binutils-aarch64-linux-gnu ||
         die "what TF-A's build needs could not be installed"
-    step "building TF-A $tfa_version (BL1, BL2, BL31 and fiptool; about half a minute, kept in $tfa)"
+    step "building TF-A $tfa_version${tfa_variant:+ for $tfa_variant} (BL1, BL2, BL31 and fiptool; about half a minute, kept in $tfa)"
     tfa_build=$tfa.build
     rm -rf "$tfa_build" "$tfa"
     # TF-A's rule for sp_gen.mk fails when the directory is not there yet.
@@ -49,7 +52,7 @@ build_tfa() {
     printf '{}\n' >"$tfa_build/sp_layout.json"
     # shellcheck disable=SC2046
     logged "$cache/log/tfa.log" make -C "$tfa_source" -j "$(nproc)" CROSS_COMPILE=aarch64-linux-gnu- \
-        BUILD_BASE="$tfa_build" $(tfa_flags) SP_LAYOUT_FILE="$tfa_build/sp_layout.json" bl1 bl2 bl31 fiptool ||
+        BUILD_BASE="$tfa_build" $(tfa_flags "$tfa_variant") SP_LAYOUT_FILE="$tfa_build/sp_layout.json" bl1 bl2 bl31 fiptool ||
         die "TF-A did not build"
     for image in bl1 bl2 bl31; do
         cp "$tfa_build/qemu/release/$image.bin" "$tfa/" || die "TF-A's build left no $image.bin"
