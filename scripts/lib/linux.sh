@@ -35,17 +35,22 @@ need_linux() {
     for linux in "$cache/linux/${linux_package}_"*"-$linux_key"; do
         [ -e "$linux/complete" ] && return 0
     done
-    fetch_linux && return 0
-    # A suite moves on while lists are a day old: once more with new ones.
-    rm -f "$cache/apt/$linux_state/read"
-    fetch_linux || return "$linux_unavailable"
+    linux_lists && fetch_linux && return 0
+    [ -e "$cache/apt/$linux_state/read" ] || return "$linux_unavailable"
+    # A suite moves on while its lists are up to a day old: once more with new ones.
+    rm "$cache/apt/$linux_state/read"
+    linux_lists && fetch_linux || return "$linux_unavailable"
 }
 
-fetch_linux() {
+linux_lists() {
     private_sources "$linux_state" "deb sid main" || {
         linux_reason="the package lists for Linux could not be read"
         return 1
     }
+}
+
+# fetch_linux: downloads the packages, and leaves what a boot needs in $linux.
+fetch_linux() {
     linux_version=$(binary_version "$linux_state" "$linux_package") || {
         linux_reason="the archive has no package $linux_package"
         return 1
