@@ -64,11 +64,14 @@ fetch_linux() {
     for linux_part in $linux_packages busybox-static; do
         binary_package "$linux_state" "$linux_part" "$linux_unpacked" || {
             linux_reason="the archive did not deliver $linux_part"
+            rm -rf "$linux_unpacked"
             return 1
         }
     done
-    gather_linux || return 1
+    linux_status=0
+    gather_linux || linux_status=1
     rm -rf "$linux_unpacked"
+    [ "$linux_status" -eq 0 ] || return 1
     touch "$linux/complete"
 }
 
