@@ -14,12 +14,13 @@ pub mod composite;
 pub mod encode;
 pub mod handle;
 pub mod malformed;
+pub mod registers;
 pub mod relinquish;
 pub mod transaction;
 pub mod version;
 
 pub use attributes::{Attributes, Flags, Kind, Permissions};
-pub use composite::{Constituent, Constituents, Expected};
+pub use composite::{Constituent, Constituents, Expected, PAGE_SIZE};
 pub use handle::Handle;
 pub use malformed::Malformed;
 pub use transaction::Transaction;
