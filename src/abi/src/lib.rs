@@ -3,7 +3,11 @@
 //!
 //! Nothing in this crate has state or touches memory by itself: it turns register values and byte
 //! slices into types and back. Whatever arrives from outside is decoded by functions that return
-//! `Option` or `Result` and never panic.
+//! `Option` or `Result` and never panic:
+//! - registers: [`function::decode`], [`reserved::check`], the `decode` of each call's type;
+//! - a private copy of a TX buffer: [`memory::transaction::parse`], [`memory::Expected::take`],
+//!   [`memory::relinquish::Relinquish::decode`], [`indirect::Header::decode`],
+//!   [`rxtx::EndpointBuffers::decode`].
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -20,6 +24,7 @@
 
 pub mod boot_info;
 pub mod console;
+pub mod cycles;
 pub mod error;
 pub mod features;
 pub mod framework;

@@ -6,14 +6,16 @@
 
 use crate::{FfaError, Function, Registers, Version, Width};
 
-/// Bits of one register of one call that must be zero.
+/// Bits of registers of a call that must be zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// The call.
     pub function: Function,
-    /// N of wN (xN).
-    pub register: u8,
-    /// The bits of xN. A 32-bit call has no upper halves (V17).
+    /// N of the first register, wN (xN).
+    pub first: u8,
+    /// N of the last one.
+    pub last: u8,
+    /// The bits of each xN. A 32-bit call has no upper halves (V17).
     pub bits: u64,
     /// The first version of the caller for which the rule holds.
     pub from: Version,
@@ -24,21 +26,25 @@ pub struct Rule {
 }
 
 /// All rules, in the order of the call's number.
-pub static RULES: [Rule; 30] = TABLE;
+pub static RULES: [Rule; 25] = TABLE;
 
-const TABLE: [Rule; 30] = {
+const TABLE: [Rule; 25] = {
     use Function as F;
     const ALL: u64 = u64::MAX;
     const LAST: Version = Version::OURS;
     const fn rule(function: Function, register: u8, bits: u64, source: &'static str) -> Rule {
         Rule {
             function,
-            register,
+            first: register,
+            last: register,
             bits,
             from: Version::V1_0,
             to: LAST,
             source,
         }
+    }
+    const fn up_to(last: u8, rule: Rule) -> Rule {
+        Rule { last, ..rule }
     }
     const fn since(from: Version, rule: Rule) -> Rule {
         Rule { from, ..rule }
@@ -53,11 +59,7 @@ const TABLE: [Rule; 30] = {
         rule(F::MsgWait, 1, ALL, "G31"),
         until(Version::V1_1, rule(F::MsgWait, 2, ALL, "G31")),
         since(Version::V1_2, rule(F::MsgWait, 2, 0xffff_fffe, "G31")),
-        rule(F::MsgWait, 3, ALL, "G31"),
-        rule(F::MsgWait, 4, ALL, "G31"),
-        rule(F::MsgWait, 5, ALL, "G31"),
-        rule(F::MsgWait, 6, ALL, "G31"),
-        rule(F::MsgWait, 7, ALL, "G31"),
+        up_to(7, rule(F::MsgWait, 3, ALL, "G31")),
         rule(F::MsgSendDirectReq, 2, 0x7fff_ff00, "G8"),
         rule(F::MsgSendDirectResp, 2, 0x7fff_ff00, "G8"),
         rule(F::MemDonate, 3, ALL, "S4"),
@@ -74,8 +76,7 @@ const TABLE: [Rule; 30] = {
         rule(F::NotificationGet, 2, 0xffff_fff0, "N9"),
         rule(F::MsgSend2, 2, 0xffff_fffd, "G29"),
         rule(F::MemPermSet, 3, 0xffff_fff8, "T25"),
-        rule(F::MsgSendDirectResp2, 2, ALL, "A-21"),
-        rule(F::MsgSendDirectResp2, 3, ALL, "A-21"),
+        up_to(3, rule(F::MsgSendDirectResp2, 2, ALL, "A-21")),
         rule(F::NsResInfoGet, 2, 0xc, "A-13"),
     ]
 };
@@ -97,7 +98,8 @@ pub const fn bits(function: Function, register: u8, version: Version) -> u64 {
     let mut rest: &[Rule] = &TABLE;
     while let [rule, tail @ ..] = rest {
         if rule.function.number() == function.number()
-            && rule.register == register
+            && rule.first <= register
+            && register <= rule.last
             && rule.holds(version)
         {
             bits |= rule.bits;
@@ -169,8 +171,9 @@ fn look_up(
     };
     let rules = RULES.get(usize::from(*first)..).unwrap_or_default();
     for rule in rules.iter().take_while(|rule| rule.function == function) {
-        let value = registers.x.get(usize::from(rule.register)).copied();
-        let set = value.unwrap_or(0) & rule.bits & width.mask();
+        let wanted = usize::from(rule.first)..=usize::from(rule.last);
+        let values = registers.x.get(wanted).unwrap_or_default();
+        let set = values.iter().fold(0, |set, value| set | value) & rule.bits & width.mask();
         if set != 0 && rule.holds(version) {
             return Err(FfaError::InvalidParameters);
         }
@@ -192,11 +195,13 @@ mod tests {
     fn the_rules_are_in_order_and_never_speak_twice_of_a_bit() {
         assert!(RULES.is_sorted_by_key(|rule| rule.function));
         for (index, rule) in RULES.iter().enumerate() {
-            assert!((1..18).contains(&rule.register), "{rule:?}");
+            assert!(1 <= rule.first && rule.first <= rule.last && rule.last < 18);
             assert!(rule.from <= rule.to, "{rule:?}");
             assert_ne!(rule.bits, 0);
             for other in &RULES[..index] {
-                let same = (rule.function, rule.register) == (other.function, other.register);
+                let same = rule.function == other.function
+                    && rule.first <= other.last
+                    && other.first <= rule.last;
                 let both = VERSIONS
                     .iter()
                     .any(|version| rule.holds(*version) && other.holds(*version));

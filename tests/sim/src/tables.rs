@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use bulkhead_abi::Version;
 use bulkhead_abi::registers::{CallClass, Extended, RETURN_RULES};
+use bulkhead_abi::reserved::RULES;
 use bulkhead_core::dispatch::{CALLS, Callers};
 use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
 
@@ -77,11 +78,7 @@ pub fn return_rules() -> String {
             CallClass::FfaExtended => "FF-A with extended results",
             CallClass::Other => "any other SMCCC call",
         };
-        let versions = match (rule.from, rule.to) {
-            (Version::V1_0, to) if to >= Version::OURS => "any".to_string(),
-            (from, to) if to >= Version::OURS => format!("{from} and later"),
-            (from, to) => format!("{from} to {to}"),
-        };
+        let versions = versions(rule.from, rule.to);
         let extended = match rule.extended {
             Extended::Preserve => "preserved",
             Extended::Clear => "zero",
@@ -96,6 +93,43 @@ pub fn return_rules() -> String {
     text.replace("x0–x0", "x0")
         .replace("W32", "32")
         .replace("W64", "64")
+}
+
+/// Which register bits a caller must leave zero.
+pub fn reserved_bits() -> String {
+    let mut text = String::from(
+        "| call | registers | bits that must be zero | caller's version | rule |\n\
+         |---|---|---|---|---|\n",
+    );
+    for rule in &RULES {
+        let row = rule.function.row();
+        let letter = if row.w64 { 'x' } else { 'w' };
+        let registers = match (rule.first, rule.last) {
+            (first, last) if first == last => format!("{letter}{first}"),
+            (first, last) => format!("{letter}{first}–{letter}{last}"),
+        };
+        let bits = match (rule.bits, row.w64) {
+            (u64::MAX, _) | (0xffff_ffff, false) => "all".to_string(),
+            (bits, _) => format!("`{bits:#010x}`"),
+        };
+        writeln!(
+            text,
+            "| {} | {registers} | {bits} | {} | {} |",
+            row.name,
+            versions(rule.from, rule.to),
+            rule.source,
+        )
+        .expect("a string takes everything");
+    }
+    text
+}
+
+fn versions(from: Version, to: Version) -> String {
+    match (from, to) {
+        (Version::V1_0, to) if to >= Version::OURS => "any".to_string(),
+        (from, to) if to >= Version::OURS => format!("{from} and later"),
+        (from, to) => format!("{from} to {to}"),
+    }
 }
 
 fn transition(call: Transition) -> &'static str {

@@ -54,7 +54,7 @@ pub struct Attributes {
     /// Bits 5:0.
     pub memory_type: MemoryType,
     /// Bit 6: of a response, whether the memory is [`World::Normal`]'s. A request has it clear
-    /// (S42), and says nothing by that.
+    /// (S42), and says nothing by that. A reader at 1.0 is shown it only if it asked.
     pub world: World,
 }
 
