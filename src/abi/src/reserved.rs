@@ -145,12 +145,19 @@ pub fn check(
     version: Version,
     registers: &Registers,
 ) -> Result<(), FfaError> {
-    const DIRECT: u64 = bits(Function::MsgSendDirectReq, 2, Version::V1_0)
-        | bits(Function::MsgSendDirectResp, 2, Version::V1_0);
+    const DIRECT: u64 = bits(Function::MsgSendDirectReq, 2, Version::OURS)
+        | bits(Function::MsgSendDirectResp, 2, Version::OURS);
+    const DIRECT2: [u64; 2] = [
+        bits(Function::MsgSendDirectResp2, 2, Version::OURS),
+        bits(Function::MsgSendDirectResp2, 3, Version::OURS),
+    ];
     let set = match function {
         Function::MsgSendDirectReq | Function::MsgSendDirectResp => registers.x::<2>() & DIRECT,
         Function::MsgSendDirectReq2 | Function::Run => 0,
-        Function::MsgSendDirectResp2 => registers.x::<2>() | registers.x::<3>(),
+        Function::MsgSendDirectResp2 => {
+            let [x2, x3] = DIRECT2;
+            (registers.x::<2>() & x2) | (registers.x::<3>() & x3)
+        }
         _ => return look_up(function, width, version, registers),
     };
     if set == 0 {

@@ -6,3 +6,4 @@ mod arm_ffa_oracle;
 mod fragments;
 mod sample;
 mod shape;
+mod values;

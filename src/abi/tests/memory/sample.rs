@@ -127,6 +127,14 @@ pub fn good(version: Version, kind: Kind) -> Vec<u8> {
     bytes(version, &header(kind), &receivers, constituents)
 }
 
+/// The good send descriptor.
+pub fn send(version: Version) -> Vec<u8> {
+    good(version, Kind::Send)
+}
+
+/// Every kind of descriptor.
+pub const KINDS: [Kind; 3] = [Kind::Send, Kind::RetrieveRequest, Kind::RetrieveResponse];
+
 /// Parses bytes that are a whole descriptor.
 pub fn whole(version: Version, bytes: &[u8], kind: Kind) -> Result<Transaction<'_>, Malformed> {
     parse(version, bytes, bytes.len() as u32, kind, MAXIMUM_RECEIVERS)
