@@ -26,9 +26,9 @@ pub struct Rule {
 }
 
 /// All rules, in the order of the call's number.
-pub static RULES: [Rule; 25] = TABLE;
+pub static RULES: [Rule; 27] = TABLE;
 
-const TABLE: [Rule; 25] = {
+const TABLE: [Rule; 27] = {
     use Function as F;
     const ALL: u64 = u64::MAX;
     const LAST: Version = Version::OURS;
@@ -53,6 +53,7 @@ const TABLE: [Rule; 25] = {
         Rule { to, ..rule }
     }
     [
+        rule(F::RxRelease, 1, 0xffff_0000, "M18"),
         rule(F::RxtxMap, 3, 0xffff_ffc0, "M18"),
         rule(F::RxtxUnmap, 1, 0xffff, "M18"),
         rule(F::PartitionInfoGet, 5, 0xffff_fffe, "D2"),
@@ -74,6 +75,7 @@ const TABLE: [Rule; 25] = {
         rule(F::NotificationBind, 2, 0xffff_fffe, "N4"),
         rule(F::NotificationSet, 2, 0xfffc, "N7"),
         rule(F::NotificationGet, 2, 0xffff_fff0, "N9"),
+        rule(F::RxAcquire, 1, 0xffff_0000, "M18"),
         rule(F::MsgSend2, 2, 0xffff_fffd, "G29"),
         rule(F::MemPermSet, 3, 0xffff_fff8, "T25"),
         up_to(3, rule(F::MsgSendDirectResp2, 2, ALL, "A-21")),
@@ -133,8 +135,8 @@ static FIRST: [Option<u8>; 256] = {
     index
 };
 
-/// Checks the registers of a call by a caller of `version`. For a direct message that is one mask of
-/// one register, of FFA_MSG_SEND_DIRECT_RESP2 two; for other calls a look-up and their few masks.
+/// Checks the registers of a call by a caller of `version`: a look-up and a few masks; for a function
+/// that the compiler knows, of those that messages are made of, the masks only.
 ///
 /// # Errors
 /// INVALID_PARAMETERS when a bit is set that a rule wants zero.
@@ -145,19 +147,22 @@ pub fn check(
     version: Version,
     registers: &Registers,
 ) -> Result<(), FfaError> {
-    const DIRECT: u64 = bits(Function::MsgSendDirectReq, 2, Version::OURS)
-        | bits(Function::MsgSendDirectResp, 2, Version::OURS);
-    const DIRECT2: [u64; 2] = [
-        bits(Function::MsgSendDirectResp2, 2, Version::OURS),
-        bits(Function::MsgSendDirectResp2, 3, Version::OURS),
-    ];
     let set = match function {
-        Function::MsgSendDirectReq | Function::MsgSendDirectResp => registers.x::<2>() & DIRECT,
+        Function::MsgSendDirectReq => {
+            const W2: u64 = bits(Function::MsgSendDirectReq, 2, Version::OURS);
+            registers.x::<2>() & W2
+        }
+        Function::MsgSendDirectResp => {
+            const W2: u64 = bits(Function::MsgSendDirectResp, 2, Version::OURS);
+            registers.x::<2>() & W2
+        }
         Function::MsgSendDirectReq2 | Function::Run => 0,
         Function::MsgSendDirectResp2 => {
-            let [x2, x3] = DIRECT2;
-            (registers.x::<2>() & x2) | (registers.x::<3>() & x3)
+            const X2: u64 = bits(Function::MsgSendDirectResp2, 2, Version::OURS);
+            const X3: u64 = bits(Function::MsgSendDirectResp2, 3, Version::OURS);
+            (registers.x::<2>() & X2) | (registers.x::<3>() & X3)
         }
+        Function::MsgWait => msg_wait(version, registers),
         _ => return look_up(function, width, version, registers),
     };
     if set == 0 {
@@ -165,6 +170,25 @@ pub fn check(
     } else {
         Err(FfaError::InvalidParameters)
     }
+}
+
+/// Every register but w2 is of no use in FFA_MSG_WAIT.
+#[inline]
+fn msg_wait(version: Version, registers: &Registers) -> u64 {
+    const W2: [u64; 2] = [
+        bits(Function::MsgWait, 2, Version::V1_1),
+        bits(Function::MsgWait, 2, Version::OURS),
+    ];
+    const OTHERS: u64 = bits(Function::MsgWait, 1, Version::OURS);
+    let [early, late] = W2;
+    let w2 = if version < Version::V1_2 { early } else { late };
+    let others = registers.x::<1>()
+        | registers.x::<3>()
+        | registers.x::<4>()
+        | registers.x::<5>()
+        | registers.x::<6>()
+        | registers.x::<7>();
+    ((registers.x::<2>() & w2) | (others & OTHERS)) & Width::W32.mask()
 }
 
 fn look_up(

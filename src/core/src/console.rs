@@ -9,7 +9,6 @@ use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_CONSOLE_LOG: a newline or NUL ends a line.
-    #[inline(never)]
     pub(crate) fn console_log(
         &self,
         core: &mut CoreState<H>,

@@ -14,7 +14,6 @@ use crate::spmc::{CoreState, Spmc};
 impl<H: Hardware> Spmc<H> {
     /// FFA_PARTITION_INFO_GET: a descriptor for each protocol UUID of each partition, in the
     /// layout of the caller's version, or their number.
-    #[inline(never)]
     pub(crate) fn partition_info_get(
         &self,
         core: &mut CoreState<H>,
@@ -68,7 +67,6 @@ impl<H: Hardware> Spmc<H> {
     ///
     /// The tag tells one list of partitions from the next: a walk that goes on after a partition
     /// ended gets RETRY and starts again from index 0, where no tag is needed (D10).
-    #[inline(never)]
     pub(crate) fn partition_info_get_regs(
         &self,
         core: &mut CoreState<H>,

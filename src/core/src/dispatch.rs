@@ -2,7 +2,7 @@
 //! Which call goes where: the table that the code and the README's coverage are made of.
 
 use bulkhead_abi::function::{self, Call};
-use bulkhead_abi::{FfaError, Function, Version, Width, psci};
+use bulkhead_abi::{FfaError, Function, Version, Width, psci, reserved};
 
 use crate::event::{Action, Conduit};
 use crate::hardware::Hardware;
@@ -38,6 +38,16 @@ pub enum Callers {
 
 #[derive(Clone, Copy, Debug)]
 enum Handler {
+    Request(DirectForm),
+    Response(DirectForm),
+    Run,
+    MsgWait,
+    Setup(Setup),
+}
+
+/// Handlers that neither send nor schedule.
+#[derive(Clone, Copy, Debug)]
+enum Setup {
     Version,
     Features,
     RxRelease,
@@ -48,11 +58,7 @@ enum Handler {
     PartitionInfoGetRegs,
     IdGet,
     SpmIdGet,
-    MsgWait,
-    Run,
     Error,
-    Request(DirectForm),
-    Response(DirectForm),
     SecondaryEpRegister,
     ConsoleLog,
 }
@@ -73,30 +79,60 @@ pub static CALLS: [Row; 19] = {
     use Callers::{Both, MultiCore, NormalWorld, Partitions};
     use Version as V;
     [
-        row(Function::Version, Both, V::V1_0, Handler::Version),
-        row(Function::Features, Both, V::V1_0, Handler::Features),
-        row(Function::IdGet, Both, V::V1_0, Handler::IdGet),
-        row(Function::SpmIdGet, Both, V::V1_1, Handler::SpmIdGet),
-        row(Function::RxtxMap, Both, V::V1_0, Handler::RxtxMap),
-        row(Function::RxtxUnmap, Both, V::V1_0, Handler::RxtxUnmap),
-        row(Function::RxRelease, Both, V::V1_0, Handler::RxRelease),
+        row(
+            Function::Version,
+            Both,
+            V::V1_0,
+            Handler::Setup(Setup::Version),
+        ),
+        row(
+            Function::Features,
+            Both,
+            V::V1_0,
+            Handler::Setup(Setup::Features),
+        ),
+        row(Function::IdGet, Both, V::V1_0, Handler::Setup(Setup::IdGet)),
+        row(
+            Function::SpmIdGet,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::SpmIdGet),
+        ),
+        row(
+            Function::RxtxMap,
+            Both,
+            V::V1_0,
+            Handler::Setup(Setup::RxtxMap),
+        ),
+        row(
+            Function::RxtxUnmap,
+            Both,
+            V::V1_0,
+            Handler::Setup(Setup::RxtxUnmap),
+        ),
+        row(
+            Function::RxRelease,
+            Both,
+            V::V1_0,
+            Handler::Setup(Setup::RxRelease),
+        ),
         row(
             Function::RxAcquire,
             NormalWorld,
             V::V1_1,
-            Handler::RxAcquire,
+            Handler::Setup(Setup::RxAcquire),
         ),
         row(
             Function::PartitionInfoGet,
             Both,
             V::V1_0,
-            Handler::PartitionInfoGet,
+            Handler::Setup(Setup::PartitionInfoGet),
         ),
         row(
             Function::PartitionInfoGetRegs,
             Both,
             V::V1_2,
-            Handler::PartitionInfoGetRegs,
+            Handler::Setup(Setup::PartitionInfoGetRegs),
         ),
         row(
             Function::MsgSendDirectReq,
@@ -124,18 +160,23 @@ pub static CALLS: [Row; 19] = {
         ),
         row(Function::Run, Both, V::V1_0, Handler::Run),
         row(Function::MsgWait, Partitions, V::V1_0, Handler::MsgWait),
-        row(Function::Error, Partitions, V::V1_0, Handler::Error),
+        row(
+            Function::Error,
+            Partitions,
+            V::V1_0,
+            Handler::Setup(Setup::Error),
+        ),
         row(
             Function::SecondaryEpRegister,
             MultiCore,
             V::V1_1,
-            Handler::SecondaryEpRegister,
+            Handler::Setup(Setup::SecondaryEpRegister),
         ),
         row(
             Function::ConsoleLog,
             Partitions,
             V::V1_0,
-            Handler::ConsoleLog,
+            Handler::Setup(Setup::ConsoleLog),
         ),
     ]
 };
@@ -236,7 +277,7 @@ impl<H: Hardware> Spmc<H> {
                     _ => negotiated.settle(),
                 };
                 match find(function, instance, version) {
-                    Some(row) => self.serve(core, row.handler, width, hw),
+                    Some(row) => self.serve(core, row, width, version, hw),
                     None => Err(FfaError::NotSupported),
                 }
             }
@@ -249,33 +290,53 @@ impl<H: Hardware> Spmc<H> {
         outcome.unwrap_or_else(|error| self.refuse(core, error))
     }
 
-    /// The handlers of setup and discovery are kept out of line: their frames would cost a direct
-    /// message, too.
+    /// Messages and scheduling come first, since they are made most often.
     fn serve(
         &self,
         core: &mut CoreState<H>,
-        handler: Handler,
+        row: &Row,
+        width: Width,
+        version: Version,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        match row.handler {
+            Handler::Request(form) => self.direct_request(core, form, width, hw),
+            Handler::Response(form) => self.direct_response(core, form, width, hw),
+            Handler::Run => self.ffa_run(core, hw),
+            Handler::MsgWait => {
+                reserved::check(Function::MsgWait, width, version, core.caller())?;
+                self.msg_wait(core, hw)
+            }
+            Handler::Setup(handler) => {
+                reserved::check(row.function, width, version, core.caller())?;
+                self.serve_setup(core, handler, width, hw)
+            }
+        }
+    }
+
+    /// Setup and discovery, out of line: their frames would cost a message, too.
+    #[inline(never)]
+    fn serve_setup(
+        &self,
+        core: &mut CoreState<H>,
+        handler: Setup,
         width: Width,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
         match handler {
-            Handler::Request(form) => self.direct_request(core, form, width, hw),
-            Handler::Response(form) => self.direct_response(core, form, width, hw),
-            Handler::Run => self.ffa_run(core, hw),
-            Handler::MsgWait => self.msg_wait(core, hw),
-            Handler::Error => self.partition_error(core, hw),
-            Handler::ConsoleLog => self.console_log(core, width, hw),
-            Handler::Version => Ok(self.ffa_version(core)),
-            Handler::Features => self.features(core),
-            Handler::RxRelease => self.rx_release(core),
-            Handler::RxtxMap => self.rxtx_map(core, width, hw),
-            Handler::RxtxUnmap => self.rxtx_unmap(core, hw),
-            Handler::RxAcquire => self.rx_acquire(core),
-            Handler::PartitionInfoGet => self.partition_info_get(core, hw),
-            Handler::PartitionInfoGetRegs => self.partition_info_get_regs(core),
-            Handler::IdGet => self.id_get(core),
-            Handler::SpmIdGet => self.spm_id_get(core),
-            Handler::SecondaryEpRegister => self.secondary_ep_register(core),
+            Setup::Error => self.partition_error(core, hw),
+            Setup::ConsoleLog => self.console_log(core, width, hw),
+            Setup::Version => Ok(self.ffa_version(core)),
+            Setup::Features => self.features(core),
+            Setup::RxRelease => self.rx_release(core),
+            Setup::RxtxMap => self.rxtx_map(core, width, hw),
+            Setup::RxtxUnmap => self.rxtx_unmap(core, hw),
+            Setup::RxAcquire => self.rx_acquire(core),
+            Setup::PartitionInfoGet => self.partition_info_get(core, hw),
+            Setup::PartitionInfoGetRegs => self.partition_info_get_regs(core),
+            Setup::IdGet => self.id_get(core),
+            Setup::SpmIdGet => self.spm_id_get(core),
+            Setup::SecondaryEpRegister => self.secondary_ep_register(core),
         }
     }
 

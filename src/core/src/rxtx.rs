@@ -34,20 +34,17 @@ impl<H: Hardware> Partition<H> {
 impl<H: Hardware> Spmc<H> {
     /// FFA_RXTX_MAP of the caller's own buffers, or, with both addresses and the count zero, of those
     /// of a VM that a descriptor in the hypervisor's TX buffer names.
-    #[inline(never)]
     pub(crate) fn rxtx_map(
         &self,
         core: &mut CoreState<H>,
         width: Width,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
-        /// Bits 5:0 of w3.
-        const PAGE_COUNT: u32 = 0x3f;
         let call = core.caller();
         let (tx, rx, count) = (call.arg::<1>(width), call.arg::<2>(width), call.w::<3>());
         match &core.current {
             None if (tx, rx, count) == (0, 0, 0) => self.map_for_vm(hw)?,
-            _ if count == 0 || count & !PAGE_COUNT != 0 || count > u32::from(MAX_PAGES) => {
+            _ if count == 0 || count > u32::from(MAX_PAGES) => {
                 return Err(FfaError::InvalidParameters);
             }
             None => {
@@ -113,16 +110,12 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RXTX_UNMAP of the caller's buffers, or of those of a VM.
-    #[inline(never)]
     pub(crate) fn rxtx_unmap(
         &self,
         core: &mut CoreState<H>,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
-        let (named, low) = (core.caller().sender(), core.caller().receiver());
-        if low != EndpointId(0) {
-            return Err(FfaError::InvalidParameters);
-        }
+        let named = core.caller().sender();
         if self.is_caller(core, named) {
             let (slot, mailbox) = self.mailbox(core);
             unmap(slot, &mut mailbox.lock(), hw)?;
@@ -137,9 +130,8 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RX_RELEASE of the caller's RX buffer, or of that of a VM (bits 15:0 of w1).
-    #[inline(never)]
     pub(crate) fn rx_release(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
-        let named = self.named_receiver(core)?;
+        let named = core.caller().receiver();
         if self.is_caller(core, named) {
             self.mailbox(core).1.lock().release()?;
         } else {
@@ -149,9 +141,8 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_RX_ACQUIRE of the RX buffer of a VM, by the hypervisor.
-    #[inline(never)]
     pub(crate) fn rx_acquire(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
-        let named = self.named_receiver(core)?;
+        let named = core.caller().receiver();
         self.vm_mailbox(core, named)?.1.acquire()?;
         Ok(self.succeed(core, [0; 6]))
     }
@@ -188,14 +179,6 @@ impl<H: Hardware> Spmc<H> {
         index
             .saturating_add(self.partitions.len())
             .saturating_add(1)
-    }
-
-    /// Bits 15:0 of w1; bits 31:16 must be zero.
-    fn named_receiver(&self, core: &mut CoreState<H>) -> Result<EndpointId, FfaError> {
-        match core.caller().sender() {
-            EndpointId(0) => Ok(core.caller().receiver()),
-            _ => Err(FfaError::InvalidParameters),
-        }
     }
 
     /// Whether `named` is the caller; a partition may leave its id out (M17, M18).

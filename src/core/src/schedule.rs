@@ -8,7 +8,7 @@
 //! free for the normal world; FFA_RUN on the same core picks the chain up again.
 
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
@@ -24,19 +24,7 @@ impl<H: Hardware> Spmc<H> {
     ///
     pub(crate) fn msg_wait(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
         const RETAIN_RX: u32 = 1;
-        let version = self.caller_version(core);
-        let call = core.caller();
-        let flags = call.w::<2>();
-        let reserved = call.w::<1>()
-            | (flags & !RETAIN_RX)
-            | call.w::<3>()
-            | call.w::<4>()
-            | call.w::<5>()
-            | call.w::<6>()
-            | call.w::<7>();
-        if reserved != 0 || (flags != 0 && version < Version::V1_2) {
-            return Err(FfaError::InvalidParameters);
-        }
+        let flags = core.caller().w::<2>();
         self.may_transition(core, Transition::Wait)?;
         let (Some(partition), Some(current)) = (self.running_partition(core), &core.current) else {
             return Err(FfaError::Denied);

@@ -14,7 +14,6 @@ use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_VERSION: the answer is a version or an error code in w0.
-    #[inline(never)]
     pub(crate) fn ffa_version(&self, core: &mut CoreState<H>) -> Action {
         let wanted = core.caller().w::<1>();
         let negotiation = match self.running_partition(core) {
@@ -31,7 +30,6 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_FEATURES: any id that is not known to this caller is NOT_SUPPORTED (A-03, V11).
-    #[inline(never)]
     pub(crate) fn features(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
         let (instance, negotiated) = self.endpoint(core);
         let version = negotiated.get();
@@ -76,7 +74,6 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_SECONDARY_EP_REGISTER from a multi-core partition that initialises (A-81, D13).
-    #[inline(never)]
     pub(crate) fn secondary_ep_register(
         &self,
         core: &mut CoreState<H>,
