@@ -226,10 +226,13 @@ mod tests {
     #[test]
     fn m20_composite_descriptors_that_overlap_are_refused() {
         assert_eq!(refusal(&with(8, 16)), Malformed::CompositeOffset);
-        // The constituents of RX end where TX begins, so one more runs into it.
-        let mut bytes = good();
-        bytes[20] = 4;
-        assert!(EndpointBuffers::decode(&bytes, MAXIMUM).is_err());
+        // The last twelve bytes of TX are the first ones of RX, and make sense as both.
+        let mut bytes = vec![0; 16];
+        for word in [1, 1, 0, 0, 0x5000, 1, 1, 0, 0, 0x8000, 0, 1, 0_u32] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes[..12].copy_from_slice(&[3, 0, 0, 0, 36, 0, 0, 0, 16, 0, 0, 0]);
+        assert_eq!(refusal(&bytes), Malformed::CompositeOffset);
     }
 
     #[test]

@@ -96,6 +96,18 @@ fn s10_the_sum_is_checked_over_all_fragments() {
     }
 }
 
+#[test]
+fn s10_fewer_pages_than_constituents_are_refused_before_the_first_constituent() {
+    for version in VERSIONS {
+        let mut bytes = good(version, Kind::Send);
+        let places = places(version);
+        put(&mut bytes, places.composite, 2);
+        let first = &bytes[..places.constituents];
+        let found = parse(version, first, bytes.len() as u32, Kind::Send, 4);
+        assert_eq!(found, Err(Malformed::TotalPageCount));
+    }
+}
+
 proptest! {
     #[test]
     fn f12_all_ways_to_split_give_the_same_constituents(

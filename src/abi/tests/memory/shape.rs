@@ -169,6 +169,18 @@ fn s2_a_fragment_longer_than_the_whole_is_refused() {
 }
 
 #[test]
+fn s2_a_whole_longer_than_its_parts_is_refused() {
+    for version in VERSIONS {
+        let bytes = send(version);
+        for more in [1, 8, 16, 32, 4096] {
+            let total = bytes.len() as u32 + more;
+            let found = parse(version, &bytes, total, Kind::Send, MAXIMUM_RECEIVERS);
+            assert_eq!(found, Err(Malformed::Length), "{version} {more}");
+        }
+    }
+}
+
+#[test]
 fn s5_a_receiver_count_of_none_too_many_or_far_too_many_is_refused() {
     for version in VERSIONS {
         for count in [0, 3, 5, 0x0800_0000, 0x1000_0002, 0x8000_0002, u32::MAX] {
