@@ -111,32 +111,52 @@ pub const fn bits(function: Function, register: u8, version: Version) -> u64 {
     bits
 }
 
-/// Position in [`RULES`] of the first rule of a call, by bits 7:0 of its function id.
-static FIRST: [Option<u8>; 256] = {
-    let mut index = [None; 256];
-    let mut position = 0_u8;
-    let mut rest: &[Rule] = &TABLE;
-    while let [rule, tail @ ..] = rest {
-        let mut slots: &mut [Option<u8>] = &mut index;
-        let mut skip = rule.function.number();
-        while let [slot, after @ ..] = slots {
-            if skip == 0 {
-                if slot.is_none() {
-                    *slot = Some(position);
-                }
-                break;
+/// The first and the last register that rules speak of.
+const REGISTERS: (usize, usize) = (1, 7);
+/// Minor versions 0 to 3.
+const VERSIONS: usize = 4;
+/// The bits that must be zero in x1 to x7, by minor version.
+type Masks = [[u64; REGISTERS.1]; VERSIONS];
+
+/// [`RULES`] by call and version, made by the compiler.
+static MASKS: [Masks; RULES.len()] = MADE.0;
+/// Position in [`MASKS`] by bits 7:0 of the function id; past its end without a rule.
+static POSITIONS: [u8; 256] = MADE.1;
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "evaluated by the compiler, which refuses what does not fit"
+)]
+const MADE: ([Masks; TABLE.len()], [u8; 256]) = {
+    let mut masks = [[[0; REGISTERS.1]; VERSIONS]; TABLE.len()];
+    let mut positions = [u8::MAX; 256];
+    let mut rule = 0;
+    while rule < TABLE.len() {
+        let function = TABLE[rule].function;
+        assert!(TABLE[rule].last as usize <= REGISTERS.1);
+        let mut version = 0;
+        while version < VERSIONS {
+            let mut register = REGISTERS.0;
+            while register <= REGISTERS.1 {
+                let minor = Version {
+                    major: 1,
+                    minor: version as u16,
+                };
+                masks[rule][version][register - 1] = bits(function, register as u8, minor);
+                register += 1;
             }
-            skip = skip.saturating_sub(1);
-            slots = after;
+            version += 1;
         }
-        position = position.saturating_add(1);
-        rest = tail;
+        positions[function.number() as usize] = rule as u8;
+        rule += 1;
     }
-    index
+    (masks, positions)
 };
 
-/// Checks the registers of a call by a caller of `version`: a look-up and a few masks; for a function
-/// that the compiler knows, of those that messages are made of, the masks only.
+/// Checks the registers of a call by a caller of `version`. For a function that the compiler knows, this
+/// is a few masks.
 ///
 /// # Errors
 /// INVALID_PARAMETERS when a bit is set that a rule wants zero.
@@ -147,69 +167,24 @@ pub fn check(
     version: Version,
     registers: &Registers,
 ) -> Result<(), FfaError> {
-    let set = match function {
-        Function::MsgSendDirectReq => {
-            const W2: u64 = bits(Function::MsgSendDirectReq, 2, Version::OURS);
-            registers.x::<2>() & W2
-        }
-        Function::MsgSendDirectResp => {
-            const W2: u64 = bits(Function::MsgSendDirectResp, 2, Version::OURS);
-            registers.x::<2>() & W2
-        }
-        Function::MsgSendDirectReq2 | Function::Run => 0,
-        Function::MsgSendDirectResp2 => {
-            const X2: u64 = bits(Function::MsgSendDirectResp2, 2, Version::OURS);
-            const X3: u64 = bits(Function::MsgSendDirectResp2, 3, Version::OURS);
-            (registers.x::<2>() & X2) | (registers.x::<3>() & X3)
-        }
-        Function::MsgWait => msg_wait(version, registers),
-        _ => return look_up(function, width, version, registers),
+    let position = POSITIONS.get(usize::from(function.number()));
+    let Some(masks) = position.and_then(|position| MASKS.get(usize::from(*position))) else {
+        return Ok(());
     };
+    let [v1_0, v1_1, v1_2, v1_3] = masks;
+    let masks = match version.minor {
+        0 => v1_0,
+        1 => v1_1,
+        2 => v1_2,
+        _ => v1_3,
+    };
+    let pairs = registers.x.iter().skip(REGISTERS.0).zip(masks);
+    let set = pairs.fold(0, |set, (value, mask)| set | (value & mask)) & width.mask();
     if set == 0 {
         Ok(())
     } else {
         Err(FfaError::InvalidParameters)
     }
-}
-
-/// Every register but w2 is of no use in FFA_MSG_WAIT.
-#[inline]
-fn msg_wait(version: Version, registers: &Registers) -> u64 {
-    const W2: [u64; 2] = [
-        bits(Function::MsgWait, 2, Version::V1_1),
-        bits(Function::MsgWait, 2, Version::OURS),
-    ];
-    const OTHERS: u64 = bits(Function::MsgWait, 1, Version::OURS);
-    let [early, late] = W2;
-    let w2 = if version < Version::V1_2 { early } else { late };
-    let others = registers.x::<1>()
-        | registers.x::<3>()
-        | registers.x::<4>()
-        | registers.x::<5>()
-        | registers.x::<6>()
-        | registers.x::<7>();
-    ((registers.x::<2>() & w2) | (others & OTHERS)) & Width::W32.mask()
-}
-
-fn look_up(
-    function: Function,
-    width: Width,
-    version: Version,
-    registers: &Registers,
-) -> Result<(), FfaError> {
-    let Some(Some(first)) = FIRST.get(usize::from(function.number())) else {
-        return Ok(());
-    };
-    let rules = RULES.get(usize::from(*first)..).unwrap_or_default();
-    for rule in rules.iter().take_while(|rule| rule.function == function) {
-        let wanted = usize::from(rule.first)..=usize::from(rule.last);
-        let values = registers.x.get(wanted).unwrap_or_default();
-        let set = values.iter().fold(0, |set, value| set | value) & rule.bits & width.mask();
-        if set != 0 && rule.holds(version) {
-            return Err(FfaError::InvalidParameters);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

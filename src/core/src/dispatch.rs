@@ -303,13 +303,9 @@ impl<H: Hardware> Spmc<H> {
             Handler::Request(form) => self.direct_request(core, form, width, hw),
             Handler::Response(form) => self.direct_response(core, form, width, hw),
             Handler::Run => self.ffa_run(core, hw),
-            Handler::MsgWait => {
-                reserved::check(Function::MsgWait, width, version, core.caller())?;
-                self.msg_wait(core, hw)
-            }
+            Handler::MsgWait => self.msg_wait(core, version, hw),
             Handler::Setup(handler) => {
-                reserved::check(row.function, width, version, core.caller())?;
-                self.serve_setup(core, handler, width, hw)
+                self.serve_setup(core, row.function, handler, width, version, hw)
             }
         }
     }
@@ -319,10 +315,13 @@ impl<H: Hardware> Spmc<H> {
     fn serve_setup(
         &self,
         core: &mut CoreState<H>,
+        function: Function,
         handler: Setup,
         width: Width,
+        version: Version,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
+        reserved::check(function, width, version, core.caller())?;
         match handler {
             Setup::Error => self.partition_error(core, hw),
             Setup::ConsoleLog => self.console_log(core, width, hw),

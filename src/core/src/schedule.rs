@@ -8,7 +8,7 @@
 //! free for the normal world; FFA_RUN on the same core picks the chain up again.
 
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width, reserved};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
@@ -22,8 +22,14 @@ impl<H: Hardware> Spmc<H> {
     ///
     /// Reserved registers must be zero (G31). RX goes back to Bulkhead unless bit 0 of w2 keeps it
     ///
-    pub(crate) fn msg_wait(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
+    pub(crate) fn msg_wait(
+        &self,
+        core: &mut CoreState<H>,
+        version: Version,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
         const RETAIN_RX: u32 = 1;
+        reserved::check(Function::MsgWait, Width::W32, version, core.caller())?;
         let flags = core.caller().w::<2>();
         self.may_transition(core, Transition::Wait)?;
         let (Some(partition), Some(current)) = (self.running_partition(core), &core.current) else {
