@@ -125,7 +125,6 @@ static POSITIONS: [u8; 256] = MADE.1;
 
 #[expect(
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
     clippy::as_conversions,
     reason = "evaluated by the compiler, which refuses what does not fit"
 )]
