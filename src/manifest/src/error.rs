@@ -120,6 +120,10 @@ pub enum Rule {
     MessagingContradiction,
     /// vmN nodes do not count from 1 without a gap.
     NotContiguous,
+    /// `abort-action` asks for what the SPMC manifest does not allow (P19).
+    LifecyclePolicy,
+    /// There is no page for the boot information in front of the package's parts (P20).
+    BootInfoTooSmall,
 }
 
 impl Rule {
@@ -161,15 +165,20 @@ impl Rule {
             Self::DmaPolicy => "does not describe DMA consistently",
             Self::MessagingContradiction => "contradicts the partition's version",
             Self::NotContiguous => "is not the next vmN node",
+            Self::LifecyclePolicy => "is not an action that the SPMC manifest allows",
+            Self::BootInfoTooSmall => "asks for boot information that the package has no room for",
         }
     }
 }
 
-/// A manifest was refused. The text is one sentence that says what to write instead.
+/// A manifest was refused. The text is one line: file, node, property, value, what is wrong, the rule's name
+/// in brackets, and what to write instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ManifestError<'a> {
     /// Which document.
     pub document: Document,
+    /// Where the document comes from, if the caller has said so: a file, a partition.
+    pub file: Option<&'a str>,
     /// Which node.
     pub node: NodePath<'a>,
     /// Which property, if it is about one.
@@ -194,6 +203,7 @@ impl<'a> ManifestError<'a> {
     ) -> Self {
         Self {
             document,
+            file: None,
             node,
             property: None,
             value: None,
@@ -217,6 +227,15 @@ impl<'a> ManifestError<'a> {
         self
     }
 
+    /// Names the file of an error that is about `document`; one about the other document keeps its own.
+    #[must_use]
+    pub fn in_file(mut self, document: Document, file: &'a str) -> Self {
+        if self.document == document {
+            self.file = Some(file);
+        }
+        self
+    }
+
     /// Adds what the value collides with.
     #[must_use]
     pub const fn other(mut self, name: &'a str) -> Self {
@@ -227,7 +246,11 @@ impl<'a> ManifestError<'a> {
 
 impl fmt::Display for ManifestError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}: ", self.document, self.node)?;
+        match self.file {
+            Some(file) => f.write_str(file)?,
+            None => self.document.fmt(f)?,
+        }
+        write!(f, ", {}: ", self.node)?;
         match (self.property, self.value) {
             (Some(property), Some(value)) => write!(f, "property {property} = {value:#x} ")?,
             (Some(property), None) => write!(f, "property {property} ")?,
@@ -242,7 +265,7 @@ impl fmt::Display for ManifestError<'_> {
             (Some(other), _) => write!(f, " ({other})")?,
             (None, _) => {}
         }
-        write!(f, ": {}", self.fix)
+        write!(f, " [{:?}]: {}", self.rule, self.fix)
     }
 }
 

@@ -2,7 +2,7 @@
 //! Manifests and packages: untrusted bytes in, checked and typed configuration out.
 //!
 //! Three documents reach the SPMC at boot: its own manifest ([`SpmcManifest`], B-40 to B-45), and for
-//! each partition a package ([`package::Package`], B-50) that holds a partition manifest
+//! each partition a package ([`package::Package`], B-50 and B-51) that holds a partition manifest
 //! ([`SpManifest`], B-01 to B-26). Each is parsed once and completely; what comes back borrows the
 //! bytes and offers iterators over what was checked, so nothing here allocates, has a build-time limit
 //! on regions, UUIDs or partitions, or can fail after `parse` has returned. [`rules`] then checks a
@@ -23,8 +23,10 @@
     )
 )]
 
+mod claims;
 pub mod dt;
 pub mod error;
+mod known;
 pub mod package;
 pub mod policy;
 pub mod range;
@@ -35,9 +37,10 @@ pub mod sp;
 pub mod spmc;
 
 pub use error::{Document, ManifestError, NodePath, Rule};
-pub use package::{Package, PackageError};
+pub use known::UnknownProperty;
+pub use package::{ListError, Package, PackageError, PackageFormat};
 pub use policy::{
-    AbortAction, BootInfoWanted, ExceptionLevel, ExecutionState, MessagingMethod,
+    AbortAction, BootInfoWanted, ExceptionLevel, ExecutionState, LiveRegister, MessagingMethod,
     NsInterruptsAction, OtherSInterruptsAction, PowerMessages, SriPolicy, VmMessages, XlatGranule,
 };
 pub use range::Range;
@@ -45,7 +48,9 @@ pub use region::{
     DeviceInterrupt, DeviceRegion, InterruptTrigger, InterruptType, MemoryRegion, Placement,
     RegionAttributes,
 };
-pub use rules::{Accepted, PartitionLayout, Reserved, Warning, check_package, check_partition};
+pub use rules::{
+    Accepted, PartitionLayout, Reserved, Warning, Warnings, check_package, check_partition,
+};
 pub use service::Service;
-pub use sp::{RxTxBuffers, SpManifest, UnknownProperty};
-pub use spmc::{InterruptController, MemoryKind, SpmcManifest, SpmcWarning, VmNode};
+pub use sp::{LiveActivation, RxTxBuffers, SpManifest};
+pub use spmc::{InterruptController, MemoryKind, Smmu, SpmcManifest, SpmcWarning, VmNode};

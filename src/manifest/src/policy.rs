@@ -185,3 +185,15 @@ pub struct BootInfoWanted {
     /// `hob_list`: a hand-off block list.
     pub hob: bool,
 }
+
+/// `live-activation-register` (B-23). The public text of the binding lacks it (unverified): it is kept as written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LiveRegister {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There, without a value.
+    Present,
+    /// There, with this value.
+    Number(u32),
+}

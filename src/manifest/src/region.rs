@@ -29,7 +29,7 @@ const DEVICE_ATTRIBUTES: Field = Field::new(
 );
 const DESCRIPTION: Field = Field::new("description", "write description = \"NAME\";");
 const PHANDLE: Field = Field::new("phandle", "label the node and let dtc write its phandle");
-const SMMU_ID: Field = Field::new(
+pub(crate) const SMMU_ID: Field = Field::new(
     "smmu-id",
     "write smmu-id = <N>; for the SMMU that the stream IDs belong to",
 );
@@ -50,24 +50,6 @@ const INTERRUPTS_TARGET: Field = Field::new(
     "write interrupts-target = <INTID MPIDR-HIGH MPIDR-LOW ...>; for INTIDs of interrupts",
 );
 const EXCLUSIVE_ACCESS: Field = Field::new("exclusive-access", "write exclusive-access;");
-
-/// The names that a region's node may have, for [`crate::SpManifest::unknown_properties`].
-pub(crate) const KNOWN: [&str; 14] = [
-    "base-address",
-    "load-address-relative-offset",
-    "pages-count",
-    "attributes",
-    "description",
-    "phandle",
-    "linux,phandle",
-    "smmu-id",
-    "stream-ids",
-    "stream-ids-access-permissions",
-    "interrupts",
-    "interrupts-target",
-    "exclusive-access",
-    "load-flags",
-];
 
 /// Where a memory region lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,8 +194,17 @@ impl<'a> MemoryRegion<'a> {
     }
 
     /// The streams of a device that may access it.
-    pub fn stream_ids(&self) -> impl Iterator<Item = u32> + Clone + 'a {
+    pub fn stream_ids(&self) -> impl Iterator<Item = u32> + Clone + use<'a> {
         self.streams.cells()
+    }
+
+    /// The property that places it, and its value; `base-address` and 0 where the SPMC does.
+    pub(crate) const fn placed(&self) -> (Field, u64) {
+        match self.base {
+            Placement::Absolute(base) => (BASE_ADDRESS, base),
+            Placement::LoadRelative(offset) => (RELATIVE_OFFSET, offset),
+            Placement::Dynamic => (BASE_ADDRESS, 0),
+        }
     }
 
     pub(crate) const fn phandle(&self) -> Option<u32> {
@@ -308,7 +299,7 @@ impl<'a> DeviceRegion<'a> {
     }
 
     /// The INTIDs of [`DeviceRegion::interrupts`].
-    pub fn interrupt_ids(&self) -> impl Iterator<Item = u32> + Clone + 'a {
+    pub fn interrupt_ids(&self) -> impl Iterator<Item = u32> + Clone + use<'a> {
         self.interrupts.tuples().map(|[id, _]| id)
     }
 
@@ -318,7 +309,7 @@ impl<'a> DeviceRegion<'a> {
     }
 
     /// The interrupts of the device.
-    pub fn interrupts(&self) -> impl Iterator<Item = DeviceInterrupt> + Clone + 'a {
+    pub fn interrupts(&self) -> impl Iterator<Item = DeviceInterrupt> + Clone + use<'a> {
         let targets = self.targets;
         self.interrupts
             .tuples::<2>()
@@ -334,7 +325,7 @@ impl<'a> DeviceRegion<'a> {
     }
 
     /// The device's stream IDs.
-    pub fn stream_ids(&self) -> impl Iterator<Item = u32> + Clone + 'a {
+    pub fn stream_ids(&self) -> impl Iterator<Item = u32> + Clone + use<'a> {
         self.streams.cells()
     }
 }

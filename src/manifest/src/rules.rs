@@ -4,23 +4,25 @@
 //! Pure functions: the caller keeps the accepted partitions and decides what a refusal means (the
 //! partition is left out, the others boot: B-57).
 
-use core::fmt;
+mod regions;
+mod warning;
 
 use bulkhead_abi::{EndpointId, Uuid};
 
+use crate::claims::first_clash;
 use crate::error::{Document, ManifestError, NodePath, Rule};
-use crate::package::Package;
-use crate::policy::ExecutionState;
+use crate::package::{BOOT_INFO_SIZE, Package};
+use crate::policy::{AbortAction, ExecutionState};
 use crate::range::{Range, covered};
-use crate::region::{self, DeviceRegion, MemoryRegion, Placement};
 use crate::sp::{self, SpManifest};
-use crate::spmc::{self, MemoryKind, SpmcManifest, VmNode, memory_range};
+use crate::spmc::{self, MemoryKind, SpmcManifest, VmNode};
+use regions::{Check, Others};
+
+pub use warning::{Warning, Warnings};
 
 const SECURE_BIT: u32 = 0x8000;
 const INSTRUCTION_SIZE: u64 = 4;
-const OWN_MEMORY: &str = "the partition's own memory";
-const MOVE_REGION: &str =
-    "move one of them, or write load-address-relative-offset for a part of the partition's memory";
+const PAGE: u64 = 0x1000;
 
 /// A range that no partition gets, and who has it (DECISIONS 13): EL3, Bulkhead, the GIC, a UART.
 pub type Reserved = (&'static str, Range);
@@ -36,6 +38,8 @@ pub struct PartitionLayout {
     pub entry: u64,
     /// The number of its execution contexts.
     pub vcpu_count: u32,
+    /// Where a copy of the memory as loaded is kept, if the partition may be restarted (P19).
+    pub image_copy: Option<Range>,
     /// What the manifests say that is not done.
     pub warnings: Warnings,
 }
@@ -49,98 +53,6 @@ pub struct Accepted<'a> {
     pub layout: PartitionLayout,
     /// Its manifest.
     pub manifest: SpManifest<'a>,
-}
-
-impl<'a> Accepted<'a> {
-    /// Every range that the partition has.
-    fn ranges(&self) -> impl Iterator<Item = Range> {
-        let base = self.layout.memory.base;
-        let memory = self
-            .manifest
-            .memory_regions()
-            .filter_map(move |region| region.range(base));
-        let devices = self.manifest.device_regions().map(|region| region.range());
-        core::iter::once(self.layout.memory)
-            .chain(memory)
-            .chain(devices)
-    }
-}
-
-/// Something that manifests in the field say and that is not done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Warning {
-    /// `id` without bit 15, as OP-TEE's (DECISIONS 11).
-    IdIgnored {
-        /// As written.
-        written: u32,
-        /// What the partition gets.
-        used: EndpointId,
-    },
-    /// The partition manifest's `load-address` differs from the SPMC manifest's (B-09).
-    LoadAddressIgnored {
-        /// As written.
-        written: u64,
-        /// Where the package is.
-        used: u64,
-    },
-    /// The partition manifest's `mem-size` differs from the SPMC manifest's `mem_size`.
-    MemSizeIgnored {
-        /// As written.
-        written: u64,
-        /// What the partition gets.
-        used: u64,
-    },
-    /// Another partition has the same service: legal, but rarely meant.
-    SharedUuid {
-        /// The service.
-        uuid: Uuid,
-        /// The other partition.
-        with: EndpointId,
-    },
-    /// `vcpu_count` of a multi-core partition is not the number of cores.
-    VcpuCount {
-        /// As written.
-        vcpus: u32,
-        /// The cores of the machine.
-        cores: u32,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IdIgnored { written, used } => write!(
-                f,
-                "id = {written:#x} is not a secure id and is ignored: the partition is {used}"
-            ),
-            Self::LoadAddressIgnored { written, used } => write!(
-                f,
-                "load-address = {written:#x} is ignored: the package is at {used:#x}"
-            ),
-            Self::MemSizeIgnored { written, used } => write!(
-                f,
-                "mem-size = {written:#x} is ignored: mem_size of the SPMC manifest is {used:#x}"
-            ),
-            Self::SharedUuid { uuid, with } => {
-                write!(f, "service {uuid} is also one of partition {with}")
-            }
-            Self::VcpuCount { vcpus, cores } => write!(
-                f,
-                "vcpu_count = {vcpus} differs from the number of cores, {cores}"
-            ),
-        }
-    }
-}
-
-/// The warnings about one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Warnings([Option<Warning>; 5]);
-
-impl Warnings {
-    /// One by one.
-    pub fn iter(&self) -> impl Iterator<Item = Warning> {
-        self.0.into_iter().flatten()
-    }
 }
 
 /// Checks a partition against everything outside its own manifest and works out its layout.
@@ -175,18 +87,15 @@ pub fn check_partition<'a>(
             .other(other));
     }
     let entry = entry_point(sp, memory)?;
-    let check = Check {
+    let image_copy = image_copy(spmc, vm, sp, memory, &others)?;
+    Check {
         spmc,
         sp,
         memory,
+        image_copy,
         others,
-    };
-    for (index, region) in sp.memory_regions().enumerate() {
-        check.memory_region(&region, index)?;
     }
-    for region in sp.device_regions() {
-        check.device_region(&region)?;
-    }
+    .run()?;
     let load_warning = sp
         .load_address
         .filter(|&written| written != vm.load_address)
@@ -199,6 +108,7 @@ pub fn check_partition<'a>(
         memory,
         entry,
         vcpu_count,
+        image_copy,
         warnings: Warnings([
             id_warning,
             load_warning,
@@ -209,21 +119,58 @@ pub fn check_partition<'a>(
     })
 }
 
-/// Checks a partition's package against its layout: the entry point lies in the image (P14). That the
-/// image fits the memory is [`Package::parse`]'s limit.
+/// Checks a partition's package against its layout: the entry point lies in the image (P14), which fits the
+/// memory, and there is room for the boot information that the partition asks for (P20).
 ///
 /// # Errors
-/// `BadLayout`.
+/// `BadLayout`, `BootInfoTooSmall`.
 pub fn check_package<'a>(
     package: &Package,
     sp: &SpManifest<'a>,
     layout: &PartitionLayout,
 ) -> Result<(), ManifestError<'a>> {
     let image_fits = package.image.end() <= layout.memory.size;
-    if image_fits && package.image.contains_address(sp.entrypoint_offset) {
-        Ok(())
-    } else {
-        Err(in_root(sp::ENTRYPOINT, Rule::BadLayout).value(sp.entrypoint_offset))
+    if !image_fits || !package.image.contains_address(sp.entrypoint_offset) {
+        return Err(in_root(sp::ENTRYPOINT, Rule::BadLayout).value(sp.entrypoint_offset));
+    }
+    match sp.gp_register_num {
+        Some(register) if package.boot_info_space() < BOOT_INFO_SIZE => {
+            Err(in_root(sp::GP_REGISTER_PACKAGE, Rule::BootInfoTooSmall).value(u64::from(register)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What `abort-action` needs of the SPMC manifest (P19): to end the whole system takes its consent, and to
+/// restart takes a copy of the partition's memory as loaded.
+fn image_copy<'a, I: Iterator<Item = Accepted<'a>> + Clone>(
+    spmc: &SpmcManifest<'a>,
+    vm: &VmNode<'a>,
+    sp: &SpManifest<'a>,
+    memory: Range,
+    others: &Others<'_, I>,
+) -> Result<Option<Range>, ManifestError<'a>> {
+    let refused = |action: u64| Err(in_root(sp::ABORT_ACTION, Rule::LifecyclePolicy).value(action));
+    let base = match (sp.abort_action, vm.image_copy) {
+        (Some(AbortAction::Propagate), _) if !vm.critical => return refused(3),
+        (Some(AbortAction::Restart), None) => return refused(2),
+        (_, None) => return Ok(None),
+        (_, Some(base)) => base,
+    };
+    let error = |rule| in_vm(vm, spmc::IMAGE_COPY, rule).value(base);
+    if !base.is_multiple_of(PAGE) {
+        return Err(error(Rule::RegionUnaligned));
+    }
+    let copy = Range::new(base, memory.size).ok_or_else(|| error(Rule::Overflow))?;
+    if !covered(&copy, spmc.memory(MemoryKind::Secure)) {
+        return Err(error(Rule::OutsideAllowedMemory));
+    }
+    if copy.overlaps(&memory) {
+        return Err(error(Rule::RegionOverlap).other("the partition's own memory"));
+    }
+    match others.taken(&copy) {
+        Some(other) => Err(error(Rule::RegionOverlap).other(other)),
+        None => Ok(Some(copy)),
     }
 }
 
@@ -327,187 +274,21 @@ fn entry_point<'a>(sp: &SpManifest<'a>, memory: Range) -> Result<u64, ManifestEr
 
 fn shared_uuid<'a>(
     sp: &SpManifest<'a>,
-    mut earlier: impl Iterator<Item = Accepted<'a>>,
+    earlier: impl Iterator<Item = Accepted<'a>> + Clone,
 ) -> Option<Warning> {
-    earlier.find_map(|other| {
-        let uuid = other
-            .manifest
-            .uuids()
-            .find(|theirs| sp.uuids().any(|ours| ours == *theirs))?;
-        Some(Warning::SharedUuid {
-            uuid,
-            with: other.layout.id,
-        })
-    })
+    let theirs = |each: &mut dyn FnMut((EndpointId, Uuid))| {
+        for other in earlier.clone() {
+            let id = other.layout.id;
+            other.manifest.uuids().for_each(|uuid| each((id, uuid)));
+        }
+    };
+    let clash = first_clash(sp.uuids(), theirs, |ours, (_, theirs)| ours == theirs);
+    clash.map(|(uuid, (with, _))| Warning::SharedUuid { uuid, with })
 }
 
-/// Who has memory already.
-struct Others<'r, I> {
-    reserved: &'r [Reserved],
-    earlier: I,
-}
-
-impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Others<'_, I> {
-    /// The name of whoever has a part of `range`.
-    fn taken(&self, range: &Range) -> Option<&'a str> {
-        let reserved = self
-            .reserved
-            .iter()
-            .find(|(_, reserved)| reserved.overlaps(range))
-            .map(|&(name, _)| name);
-        reserved.or_else(|| {
-            self.earlier
-                .clone()
-                .find(|other| other.ranges().any(|theirs| theirs.overlaps(range)))
-                .map(|other| other.name)
-        })
-    }
-}
-
-/// The checks of one partition's regions.
-struct Check<'c, 'a, I> {
-    spmc: &'c SpmcManifest<'a>,
-    sp: &'c SpManifest<'a>,
-    memory: Range,
-    others: Others<'c, I>,
-}
-
-impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Check<'_, 'a, I> {
-    fn memory_region(
-        &self,
-        region: &MemoryRegion<'a>,
-        index: usize,
-    ) -> Result<(), ManifestError<'a>> {
-        let (written, property) = match region.base {
-            Placement::Absolute(base) => (base, region::BASE_ADDRESS.name),
-            Placement::LoadRelative(offset) => (offset, region::RELATIVE_OFFSET.name),
-            Placement::Dynamic => return Ok(()),
-        };
-        let error = |rule, fix| {
-            ManifestError::new(Document::Partition, region.node, rule, fix)
-                .property(property)
-                .value(written)
-        };
-        let range = region.range(self.memory.base).ok_or_else(|| {
-            error(
-                Rule::Overflow,
-                "write an offset that stays within the address space",
-            )
-        })?;
-        let overlap = |other| Err(error(Rule::RegionOverlap, MOVE_REGION).other(other));
-
-        // A part of the partition's own memory may get its own permissions, if the manifest says so.
-        let relative = matches!(region.base, Placement::LoadRelative(_));
-        let own = relative && self.memory.contains(&range);
-        if !own && self.memory.overlaps(&range) {
-            return overlap(OWN_MEMORY);
-        }
-        let kind = if region.attributes.non_secure {
-            MemoryKind::NonSecure
-        } else {
-            MemoryKind::Secure
-        };
-        if !self.within(&range, kind) {
-            return Err(error(
-                Rule::OutsideAllowedMemory,
-                "write a region within the memory (or for attributes with 8, ns-memory) nodes of \
-                 the SPMC manifest",
-            ));
-        }
-        if !own && let Some(other) = self.others.taken(&range) {
-            return overlap(other);
-        }
-        let overlaps = |other: Option<Range>| other.is_some_and(|other| other.overlaps(&range));
-        let earlier = self
-            .sp
-            .memory_regions()
-            .take(index)
-            .find(|earlier| overlaps(earlier.range(self.memory.base)));
-        if let Some(earlier) = earlier {
-            return overlap(earlier.node.name);
-        }
-        let device = self
-            .sp
-            .device_regions()
-            .find(|device| overlaps(Some(device.range())));
-        match device {
-            Some(device) => overlap(device.node.name),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a range is memory or devices of a kind (P8). Secure memory that a manifest lists as part
-    /// of another kind, too, stays secure. A kind that the manifest leaves out, as those in the field
-    /// do, is whatever it gives to no other kind.
-    fn within(&self, range: &Range, kind: MemoryKind) -> bool {
-        let listed_as = |other| self.spmc.memory(other).any(|memory| memory.overlaps(range));
-        if kind == MemoryKind::Secure {
-            return covered(range, self.spmc.memory(kind));
-        }
-        if self.spmc.memory(kind).next().is_none() {
-            return !MemoryKind::ALL.into_iter().any(listed_as);
-        }
-        covered(range, self.spmc.memory(kind)) && !listed_as(MemoryKind::Secure)
-    }
-
-    fn device_region(&self, region: &DeviceRegion<'a>) -> Result<(), ManifestError<'a>> {
-        let range = region.range();
-        let error = |rule, fix| {
-            ManifestError::new(Document::Partition, region.node, rule, fix)
-                .property(region::BASE_ADDRESS.name)
-                .value(region.base)
-        };
-        let kind = if region.attributes.non_secure {
-            MemoryKind::NonSecureDevice
-        } else {
-            MemoryKind::SecureDevice
-        };
-        if !self.within(&range, kind) {
-            return Err(error(
-                Rule::OutsideAllowedMemory,
-                "write a region within the device-memory (or for attributes with 8, \
-                 ns-device-memory) nodes of the SPMC manifest",
-            ));
-        }
-        if self.memory.overlaps(&range) {
-            return Err(error(Rule::RegionOverlap, MOVE_REGION).other(OWN_MEMORY));
-        }
-        if let Some(other) = self.others.taken(&range) {
-            return Err(error(
-                Rule::RegionOverlap,
-                "give the device to one partition, and none of the SPMC's own devices",
-            )
-            .other(other));
-        }
-        self.device_claims(region)
-    }
-
-    /// Interrupts and streams belong to one device of the system (P11).
-    fn device_claims(&self, region: &DeviceRegion<'a>) -> Result<(), ManifestError<'a>> {
-        for other in self.others.earlier.clone() {
-            for theirs in other.manifest.device_regions() {
-                let error = |field: crate::dt::Field, rule, value: u32| {
-                    Err(
-                        ManifestError::new(Document::Partition, region.node, rule, field.fix)
-                            .property(field.name)
-                            .value(u64::from(value))
-                            .other(other.name),
-                    )
-                };
-                if let Some(id) = region.interrupt_ids().find(|&id| theirs.has_interrupt(id)) {
-                    return error(region::INTERRUPTS, Rule::DuplicateInterrupt, id);
-                }
-                let stream = region
-                    .stream_ids()
-                    .filter(|_| region.smmu_id == theirs.smmu_id)
-                    .find(|ours| theirs.stream_ids().any(|taken| taken == *ours));
-                if let Some(stream) = stream {
-                    return error(region::STREAM_IDS, Rule::DuplicateStream, stream);
-                }
-            }
-        }
-        Ok(())
-    }
+/// `size` bytes of partition memory, rounded up to pages.
+pub(crate) fn memory_range(base: u64, size: u64) -> Option<Range> {
+    Range::new(base, size.checked_next_multiple_of(PAGE)?)
 }
 
 /// An error about a property in the root of the partition's manifest.

@@ -3,6 +3,7 @@
 
 use bulkhead_abi::{Uuid, Version};
 
+use crate::claims::first_clash;
 use crate::dt::{CellList, Field, Node};
 use crate::error::{ManifestError, Rule};
 use crate::policy::MessagingMethod;
@@ -26,8 +27,6 @@ const MESSAGING_COUNT: Field = Field::new(
 
 /// The node that binding 1.1 has instead of `uuid` and `messaging-method` in the root.
 pub(crate) const SERVICES: &str = "services";
-/// The names that the children of `services` may have.
-pub(crate) const KNOWN: [&str; 3] = ["uuid", "messaging-method", "description"];
 
 /// A service of a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,22 +52,15 @@ pub(crate) fn check<'a>(
     binding: Binding,
     version: Version,
 ) -> Result<MessagingMethod, ManifestError<'a>> {
+    let field = match binding {
+        Binding::V1_0 => UUID,
+        Binding::V1_1 => UUID_TEXT,
+    };
     let mut union = MessagingMethod::default();
-    for (index, entry) in entries(root, binding)?.enumerate() {
+    for entry in entries(root, binding)? {
         let (node, service) = entry?;
-        let field = match binding {
-            Binding::V1_0 => UUID,
-            Binding::V1_1 => UUID_TEXT,
-        };
         if service.uuid.is_nil() {
             return Err(node.field_error(field, Rule::NilUuid));
-        }
-        let twice = entries(root, binding)?
-            .take(index)
-            .filter_map(Result::ok)
-            .any(|(_, earlier)| earlier.uuid == service.uuid);
-        if twice {
-            return Err(node.field_error(field, Rule::DuplicateUuid));
         }
         if service.messaging.needs_v1_2() && version < Version::V1_2 {
             return Err(node
@@ -77,7 +69,16 @@ pub(crate) fn check<'a>(
         }
         union = union.union(service.messaging);
     }
-    Ok(union)
+    let uuids = || services_in(root, binding).enumerate();
+    let clash = first_clash(
+        uuids(),
+        |each| uuids().for_each(each),
+        |(index, (_, ours)), (earlier, (_, theirs))| earlier < index && ours.uuid == theirs.uuid,
+    );
+    match clash {
+        Some(((_, (node, _)), _)) => Err(node.field_error(field, Rule::DuplicateUuid)),
+        None => Ok(union),
+    }
 }
 
 /// The services of a manifest that [`check`] accepted.
@@ -85,11 +86,18 @@ pub(crate) fn services<'t, 'a>(
     root: Node<'t, 'a>,
     binding: Binding,
 ) -> impl Iterator<Item = Service> + use<'t, 'a> {
+    services_in(root, binding).map(|(_, service)| service)
+}
+
+/// The services that are right, each with the node that it stands in.
+fn services_in<'t, 'a>(
+    root: Node<'t, 'a>,
+    binding: Binding,
+) -> impl Iterator<Item = (Node<'t, 'a>, Service)> + use<'t, 'a> {
     entries(root, binding)
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok())
-        .map(|(_, service)| service)
 }
 
 type Entry<'t, 'a> = Result<(Node<'t, 'a>, Service), ManifestError<'a>>;

@@ -38,7 +38,7 @@ fn p5_an_error_is_a_sentence_that_says_what_to_write() {
     let error = spmc("spmc.dts", &[("load_address = <0x0e400000>;", "")]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "SPMC manifest, /hypervisor/vm2: property load_address is missing: write load_address = <PA>;"
+        "SPMC manifest, /hypervisor/vm2: property load_address is missing [MissingProperty]: write load_address = <PA>;"
     );
     let error = sp(
         "partition.dts",
@@ -47,7 +47,7 @@ fn p5_an_error_is_a_sentence_that_says_what_to_write() {
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "partition manifest, /: property exception-level = 0x3 is not supported: write \
+        "partition manifest, /: property exception-level = 0x3 is not supported [NotCompatible]: write \
          exception-level = <1>; for S-EL0 or <2>; for S-EL1"
     );
 }
@@ -277,8 +277,8 @@ fn p7_regions_of_one_partition_overlap() {
         // Equal, nested in a larger one, enclosing, and by one page.
         ("<0x0 0x0e601000>", "<0x0 0x0e600000>", Rule::RegionOverlap, Some("base-address")),
         ("<0x0 0x0e601000>;\n\t\t\tpages-count = <1>", "<0x0 0x0e5ff000>;\n\t\t\tpages-count = <4>", Rule::RegionOverlap, Some("base-address")),
-        ("offset = <0x400000>", "offset = <0xf8000>", Rule::RegionOverlap, Some("base-address")),
-        ("offset = <0x400000>", "offset = <0xff000>", Rule::RegionOverlap, Some("base-address")),
+        ("offset = <0x400000>", "offset = <0xf8000>", Rule::RegionOverlap, Some("load-address-relative-offset")),
+        ("offset = <0x400000>", "offset = <0xff000>", Rule::RegionOverlap, Some("load-address-relative-offset")),
         // Devices against devices and memory.
         ("<0x0 0x09200000>", "<0x0 0x09101000>", Rule::RegionOverlap, Some("base-address")),
         ("<0x0 0x09200000>", "<0x0 0x0e800000>", Rule::RegionOverlap, Some("base-address")),

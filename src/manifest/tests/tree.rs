@@ -451,7 +451,7 @@ fn p4_an_error_names_the_node_and_the_offset() {
     let error = Tree::parse(&bytes, Document::Spmc).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "SPMC manifest, /hyp/vm2: the device tree's structure is wrong (at 0x50): end it with \
+        "SPMC manifest, /hyp/vm2: the device tree's structure is wrong (at 0x50) [BadStructure]: end it with \
          FDT_END, and keep names and values within its blocks"
     );
 }

@@ -139,6 +139,9 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     for warning in manifest.warnings() {
         log::warn!("SPMC manifest: {warning}");
     }
+    for unknown in manifest.unknown_properties() {
+        log::warn!("SPMC manifest: {unknown}");
+    }
     let console = manifest
         .console()
         .map_or(platform.console(), |uart| uart.base);

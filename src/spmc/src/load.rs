@@ -93,6 +93,8 @@ pub struct Loaded {
     pub accepted: Accepted<'static>,
     /// The register that gets the address of its boot information, and that address.
     pub boot_information: Option<(u8, u64)>,
+    /// Where the hand-off block list is that its package brings.
+    pub hob_list: Option<Range>,
 }
 
 /// What loading a partition needs to know.
@@ -124,9 +126,7 @@ impl Loader<'_> {
     ) -> Result<(Loaded, NewSpace), Refused> {
         let limit = self.room_at(vm.load_address)?;
         let limit = vm.mem_size.unwrap_or(limit).min(limit);
-        let mut header = [0; bulkhead_manifest::package::HEADER_SIZE];
-        self.read(vm.load_address, &mut header)?;
-        let package = Package::parse(&header, limit)?;
+        let package = Package::read(limit, |offset, to| self.read(vm.load_address + offset, to))?;
         let size = package
             .manifest
             .size
@@ -141,11 +141,7 @@ impl Loader<'_> {
             log::warn!("{name} ({}): {warning}", layout.id);
         }
         for unknown in sp.unknown_properties() {
-            log::debug!(
-                "{name}: {}: unknown property {}",
-                unknown.node,
-                unknown.name
-            );
+            log::warn!("{name} ({}): {unknown}", layout.id);
         }
         if sp.exception_level != ExceptionLevel::SEl1 {
             return Err(Refused::NotSupported("exception-level = <1> (S-EL0)"));
@@ -167,6 +163,10 @@ impl Loader<'_> {
                     vm,
                     accepted,
                     boot_information,
+                    hob_list: package.hob_list.map(|list| Range {
+                        base: accepted.layout.memory.base + list.base,
+                        ..list
+                    }),
                 },
                 space,
             )),
@@ -237,35 +237,29 @@ impl Loader<'_> {
         let sp = &accepted.manifest;
         let mut told = None;
         if let Some(register) = sp.gp_register_num {
-            if package.boot_info_space() < PAGE_SIZE {
-                log::warn!(
-                    "{}: no room for boot information before the manifest",
-                    accepted.name
-                );
-            } else {
-                if sp.boot_info.hob {
-                    log::warn!("{}: hob_list is not made yet", accepted.name);
-                }
-                let manifest = Entry {
-                    name: Name::Text(""),
-                    kind: Kind::DeviceTree,
-                    contents: Contents::Address {
-                        address: memory.base + package.manifest.base,
-                        size: package.manifest.size as u32,
-                    },
-                };
-                let entries = if sp.boot_info.fdt {
-                    &[manifest][..]
-                } else {
-                    &[]
-                };
-                let mut blob = [0; BOOT_INFORMATION];
-                boot_info::write(&mut blob, sp.ffa_version, entries).ok_or(
-                    Refused::NotSupported("boot information of more than a page"),
-                )?;
-                self.write(memory.base, &blob)?;
-                told = Some((register as u8, memory.base));
+            // The package has room for it: `check_package`.
+            if sp.boot_info.hob {
+                log::warn!("{}: hob_list is not made yet", accepted.name);
             }
+            let manifest = Entry {
+                name: Name::Text(""),
+                kind: Kind::DeviceTree,
+                contents: Contents::Address {
+                    address: memory.base + package.manifest.base,
+                    size: package.manifest.size as u32,
+                },
+            };
+            let entries = if sp.boot_info.fdt {
+                &[manifest][..]
+            } else {
+                &[]
+            };
+            let mut blob = [0; BOOT_INFORMATION];
+            boot_info::write(&mut blob, sp.ffa_version, entries).ok_or(Refused::NotSupported(
+                "boot information of more than a page",
+            ))?;
+            self.write(memory.base, &blob)?;
+            told = Some((register as u8, memory.base));
         }
         if !self.features.forced_write_back {
             self.flush(memory)?;

@@ -154,6 +154,7 @@ fn make(
         vm,
         accepted,
         boot_information,
+        hob_list: _,
     } = *loaded;
     let Accepted {
         name,
