@@ -24,8 +24,8 @@ pub(crate) use fields::{
 pub(crate) use regions::claimed;
 
 /// `compatible` of the root, by revision of the binding.
-pub(crate) const COMPATIBLE_1_0: &str = "arm,ffa-manifest-1.0";
-pub(crate) const COMPATIBLE_1_1: &str = "arm,ffa-manifest-1.1";
+const COMPATIBLE_1_0: &str = "arm,ffa-manifest-1.0";
+const COMPATIBLE_1_1: &str = "arm,ffa-manifest-1.1";
 
 const MEMORY_REGIONS: &str = "memory-regions";
 const DEVICE_REGIONS: &str = "device-regions";
@@ -122,14 +122,7 @@ impl<'a> SpManifest<'a> {
     /// # Errors
     /// The first rule that it breaks, with the node and the property.
     pub fn parse(dtb: &'a [u8]) -> Result<Self, ManifestError<'a>> {
-        Self::from_tree(Tree::parse(dtb, Document::Partition)?)
-    }
-
-    /// [`SpManifest::parse`] of a tree that has been validated.
-    ///
-    /// # Errors
-    /// The first rule that it breaks, with the node and the property.
-    pub fn from_tree(tree: Tree<'a>) -> Result<Self, ManifestError<'a>> {
+        let tree = Tree::parse(dtb, Document::Partition)?;
         let mut manifest = Self::read(tree, &tree)?;
         manifest.check_regions()?;
         manifest.rx_tx = manifest.read_rx_tx()?;

@@ -19,7 +19,7 @@ pub use vm::VmNode;
 pub(crate) use vm::{IMAGE_COPY, LOAD_ADDRESS, MEM_SIZE};
 
 /// `compatible` of the root.
-pub(crate) const COMPATIBLE: &str = "arm,ffa-core-manifest-1.0";
+pub const COMPATIBLE: &str = "arm,ffa-core-manifest-1.0";
 const COMPATIBLE_FIX: &str = "write compatible = \"arm,ffa-core-manifest-1.0\";";
 const ATTRIBUTE: &str = "attribute";
 const HYPERVISOR: &str = "hypervisor";
@@ -76,14 +76,7 @@ impl<'a> SpmcManifest<'a> {
     /// # Errors
     /// The first rule that it breaks, with the node and the property.
     pub fn parse(dtb: &'a [u8]) -> Result<Self, ManifestError<'a>> {
-        Self::from_tree(Tree::parse(dtb, Document::Spmc)?)
-    }
-
-    /// [`SpmcManifest::parse`] of a tree that has been validated.
-    ///
-    /// # Errors
-    /// The first rule that it breaks, with the node and the property.
-    pub fn from_tree(tree: Tree<'a>) -> Result<Self, ManifestError<'a>> {
+        let tree = Tree::parse(dtb, Document::Spmc)?;
         let manifest = Self::read(tree, &tree)?;
         manifest.check_partitions()?;
         manifest.check_cpus()?;
