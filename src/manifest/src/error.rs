@@ -183,7 +183,7 @@ pub struct ManifestError<'a> {
     pub node: NodePath<'a>,
     /// Which property, if it is about one.
     pub property: Option<&'a str>,
-    /// The offending value, or the offset in the device tree for structural errors.
+    /// The offending value; without a property the offset in the device tree, or its size.
     pub value: Option<u64>,
     /// What the value collides with, if it does.
     pub other: Option<&'a str>,
@@ -257,8 +257,11 @@ impl fmt::Display for ManifestError<'_> {
             (None, _) => {}
         }
         f.write_str(self.rule.text())?;
-        if let (None, Some(offset)) = (self.property, self.value) {
-            write!(f, " (at {offset:#x})")?;
+        if let (None, Some(value)) = (self.property, self.value) {
+            match self.rule {
+                Rule::Truncated | Rule::TreeTooLarge => write!(f, " ({value:#x} bytes)")?,
+                _ => write!(f, " (at {value:#x})")?,
+            }
         }
         match (self.other, self.rule) {
             (Some(other), Rule::RegionOverlap) => write!(f, " {other}")?,

@@ -361,11 +361,17 @@ fn p4_names_end_with_nul_and_are_ascii() {
         let name = u32::from_be_bytes(*name);
         tree_of(&[BEGIN, 0, BEGIN, name, END_NODE, END_NODE, END], b"")
     };
-    assert_eq!(rule(&child(b"abc\0")), None);
+    for name in [b"abc\0", b"a@0\0", b"a+-\0", b"a._\0"] {
+        assert_eq!(rule(&child(name)), None, "{name:x?}");
+    }
     for name in [
         b"abcd",
         b"\0\0\0\0",
         b"a/b\0",
+        b"a#b\0",
+        b"ab@\0",
+        b"@ab\0",
+        b"@@a\0",
         b"a b\0",
         b"a\x01b\0",
         b"\xffbc\0",

@@ -227,13 +227,10 @@ impl<'a> Walk<'a> {
         let name_is_right = if self.depth == 0 {
             name.is_empty()
         } else {
-            !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+            is_node_name(name)
         };
         if !name_is_right {
-            return Err(self.bad(position, "name nodes in ASCII, the root with nothing"));
+            return Err(self.bad(position, "name nodes NAME or NAME@ADDRESS in letters, digits and ,._+-, and the root with nothing"));
         }
         if let Some(parent) = self.current() {
             let first = parent.children.unwrap_or(position);
@@ -276,11 +273,11 @@ impl<'a> Walk<'a> {
         }
         let name = self
             .string(name_offset)
-            .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
+            .filter(|name| is_property_name(name))
             .ok_or_else(|| {
                 self.bad(
                     position,
-                    "name properties in ASCII, with a NUL, within the strings block",
+                    "name properties in letters, digits and ,._+-?#, with a NUL, within the strings block",
                 )
             })?;
         if self.has_property(node.properties, position, name) {
@@ -410,6 +407,24 @@ impl<'a> Walk<'a> {
     fn bad(&self, position: usize, fix: &'static str) -> ManifestError<'a> {
         self.error(Rule::BadStructure, position, fix)
     }
+}
+
+/// What the Devicetree Specification allows in names of nodes and addresses behind them.
+const fn is_node_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b',' | b'.' | b'_' | b'+' | b'-')
+}
+
+/// A name, and an address where there is an `@`.
+fn is_node_name(name: &str) -> bool {
+    let (name, address) = name.split_once('@').unwrap_or((name, "0"));
+    [name, address]
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(is_node_byte))
+}
+
+fn is_property_name(name: &str) -> bool {
+    let fits = |byte| is_node_byte(byte) || matches!(byte, b'?' | b'#');
+    !name.is_empty() && name.bytes().all(fits)
 }
 
 /// The UTF-8 string before the first NUL.
