@@ -127,7 +127,11 @@ fn p7_partitions_are_checked_against_each_other_in_any_order_of_files() {
     let first = folder.file("alpha.dts", changed("partition.dts", &[]));
     let second = changed(
         "partition.dts",
-        &[("0x0e300000", "0x0e400000"), ("boot-order = <1>;", "")],
+        &[
+            ("0x0e300000", "0x0e400000"),
+            ("boot-order = <1>;", ""),
+            ("offset = <0x400000>", "offset = <0x410000>"),
+        ],
     );
     let second = folder.file("beta.dtb", dtc(&second));
     let (status, output) = check(&[&second, &first, &spmc]);

@@ -31,20 +31,48 @@ fn assert_named(error: &ManifestError<'_>) {
 /// Parses as what it was, and compares with the second reading. `None` if it is refused.
 fn confirm(bytes: &[u8], is_spmc: bool) -> Option<()> {
     let second = independent::tree(bytes);
+    // dtoolkit alone refuses names of more than 31 bytes, which several changed bytes can make.
+    let second = second
+        .inspect_err(|error| {
+            assert!(
+                !is_accepted(bytes, is_spmc) || has_long_name(bytes),
+                "{error}"
+            )
+        })
+        .ok();
     if is_spmc {
         let spmc = SpmcManifest::parse(bytes)
             .map_err(|error| assert_named(&error))
             .ok()?;
-        independent::check_spmc(&second.expect("dtoolkit reads what is accepted"), &spmc);
+        if let Some(second) = second {
+            independent::check_spmc(&second, &spmc);
+        }
         use_spmc(&spmc);
     } else {
         let sp = SpManifest::parse(bytes)
             .map_err(|error| assert_named(&error))
             .ok()?;
-        independent::check_sp(&second.expect("dtoolkit reads what is accepted"), &sp);
+        if let Some(second) = second {
+            independent::check_sp(&second, &sp);
+        }
         use_sp(&sp);
     }
     Some(())
+}
+
+fn is_accepted(bytes: &[u8], is_spmc: bool) -> bool {
+    if is_spmc {
+        SpmcManifest::parse(bytes).is_ok()
+    } else {
+        SpManifest::parse(bytes).is_ok()
+    }
+}
+
+/// Whether the blocks of a tree hold more than 31 letters in a row.
+fn has_long_name(bytes: &[u8]) -> bool {
+    bytes
+        .split(|byte| !byte.is_ascii_alphanumeric() && !b",._+-?#".contains(byte))
+        .any(|run| run.len() > 31)
 }
 
 /// What was accepted answers everything, to the last entry.

@@ -6,12 +6,13 @@ use bulkhead_manifest::{
     ExceptionLevel, ExecutionState, MemoryKind, NsInterruptsAction, OtherSInterruptsAction,
     Placement, Range, RegionAttributes, SpManifest, SpmcManifest,
 };
+use dtoolkit::error::FdtParseError;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
 /// The tree, if dtoolkit reads it.
-pub fn tree(bytes: &[u8]) -> Option<Fdt<'_>> {
-    Fdt::new(bytes).ok()
+pub fn tree(bytes: &[u8]) -> Result<Fdt<'_>, FdtParseError> {
+    Fdt::new(bytes)
 }
 
 fn get(node: FdtNode<'_>, name: &str) -> Option<Vec<u8>> {
