@@ -6,9 +6,9 @@ mod fixture;
 use bulkhead_abi::{EndpointId, Uuid, Version};
 use bulkhead_manifest::spmc::SpmcWarning;
 use bulkhead_manifest::{
-    AbortAction, ExceptionLevel, InterruptTrigger, InterruptType, MemoryKind, NsInterruptsAction,
-    OtherSInterruptsAction, Placement, PowerMessages, Range, SriPolicy, VmMessages, Warning,
-    check_partition,
+    AbortAction, ExceptionLevel, InterruptTrigger, InterruptType, LiveRegister, MemoryKind,
+    NsInterruptsAction, OtherSInterruptsAction, Placement, PowerMessages, Range, SriPolicy,
+    UnknownProperty, VmMessages, Warning, check_partition,
 };
 use fixture::{blob, sp, spmc};
 
@@ -363,4 +363,116 @@ fn b40_bytes_behind_the_tree_are_not_looked_at() {
     bytes.resize(0x1_0000, 0xa5);
     let manifest = bulkhead_manifest::SpmcManifest::parse(&bytes).unwrap();
     assert_eq!(manifest.size(), size);
+}
+
+#[test]
+fn b05_b17_b23_what_nothing_uses_yet_is_kept() {
+    let bare = sp("partition.dts", &[]).unwrap();
+    assert!(bare.has_primary_scheduler && bare.time_slice_mem);
+    assert_eq!(bare.live_activation.register, LiveRegister::Absent);
+    assert!(bare.live_activation.state_buffer.is_none());
+    let live = "live-activation-support; live-activation-register = <2>; auxiliary-id = <0x8101>; \
+                image-uuid = \"486178e0-e7f8-11e3-bc5e-0002a5d5c51b\"; managed-exit-virq; xlat-granule = <0>;";
+    let info = "live-state-buffer-info { live-state-buffer = <&tx>; };\n\n\trx_tx-info {";
+    let full = sp(
+        "partition.dts",
+        &[("xlat-granule = <0>;", live), ("rx_tx-info {", info)],
+    )
+    .unwrap();
+    assert_eq!(full.auxiliary_id, Some(0x8101));
+    assert!(full.managed_exit_virq && full.live_activation.support);
+    assert_eq!(full.live_activation.register, LiveRegister::Number(2));
+    let uuid = Uuid::parse("486178e0-e7f8-11e3-bc5e-0002a5d5c51b");
+    assert_eq!(full.live_activation.image_uuid, uuid);
+    assert_eq!(full.live_activation.state_buffer.unwrap().name, "tx-buffer");
+    // The same UUID as four cells, and a register without a number.
+    let cells = "image-uuid = <0xe0786148 0xe311f8e7 0x02005ebc 0x1bc5d5a5>; live-activation-register; xlat-granule = <0>;";
+    let cells = sp("partition.dts", &[("xlat-granule = <0>;", cells)]).unwrap();
+    assert_eq!(cells.live_activation.image_uuid, uuid);
+    assert_eq!(cells.live_activation.register, LiveRegister::Present);
+}
+
+#[test]
+fn b10_pages_of_16_and_64_kib_are_the_unit_of_regions() {
+    for (granule, bytes) in [(1, 0x4000), (2, 0x1_0000)] {
+        let granule = format!("xlat-granule = <{granule}>");
+        let sp = sp(
+            "services.dts",
+            &[(
+                "execution-ctx-count = <1>;",
+                &format!("execution-ctx-count = <1>; {granule};"),
+            )],
+        )
+        .unwrap();
+        assert_eq!(sp.xlat_granule.bytes(), bytes);
+        let heap = sp.memory_regions().next().unwrap();
+        assert_eq!((heap.pages, heap.size), (0x10, 0x10 * bytes));
+    }
+}
+
+#[test]
+fn b26_an_unknown_property_is_listed_once_by_name_and_no_more_than_16_are() {
+    let text = |unknown: UnknownProperty<'_>| unknown.to_string();
+    let twice = sp(
+        "partition.dts",
+        &[
+            ("description = \"rx\";", "description = \"rx\"; odd;"),
+            (
+                "base-address = <0x0e800000>;",
+                "base-address = <0x0e800000>; odd = <1>; stray-property;",
+            ),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        twice.unknown_properties().map(text).collect::<Vec<_>>(),
+        [
+            "/: property stray-property is unknown and ignored",
+            "/memory-regions/rx-buffer: property odd is unknown and ignored"
+        ]
+    );
+    let many: String = (0..40).map(|number| format!("odd{number}; ")).collect();
+    let many = sp("partition.dts", &[("stray-property = <1>;", &many)]).unwrap();
+    assert_eq!(many.unknown_properties().count(), 16);
+
+    let spmc = spmc(
+        "spmc.dts",
+        &[
+            (
+                "exec_state = <0x0>;",
+                "exec_state = <0x0>; exec-state = <0>;",
+            ),
+            ("vcpu_count = <4>;", "vcpu_count = <4>; vcpu-count = <4>;"),
+            ("vcpu_count = <1>;", "vcpu_count = <1>; vcpu-count = <4>;"),
+            (
+                "device_type = \"ns-memory\";",
+                "device_type = \"ns-memory\"; sise = <1>;",
+            ),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        spmc.unknown_properties().map(text).collect::<Vec<_>>(),
+        [
+            "/attribute: property exec-state is unknown and ignored",
+            "/hypervisor/vm1: property vcpu-count is unknown and ignored",
+            "/memory@40000000: property sise is unknown and ignored"
+        ]
+    );
+}
+
+#[test]
+fn b44_the_interrupt_controller_may_say_how_many_chips_have_spis() {
+    let manifest = spmc(
+        "spmc.dts",
+        &[(
+            "#distributor-regions = <2>;",
+            "#distributor-regions = <2>; #spi-regions = <2>;",
+        )],
+    )
+    .unwrap();
+    assert_eq!(
+        manifest.interrupt_controller().unwrap().spi_regions,
+        Some(2)
+    );
 }

@@ -365,3 +365,37 @@ fn p14_both_kinds_of_address_and_buffers_of_two_sizes() {
         ("<0x0 0x0e601000>;\n\t\t\tpages-count = <1>", "<0x0 0x0e601000>;\n\t\t\tpages-count = <2>", Rule::BadLayout, Some("tx-buffer")),
     ]);
 }
+
+#[test]
+#[rustfmt::skip] // One case a line.
+fn b18_b20_b23_values_that_no_revision_defines() {
+    let live = |text: &str| ("xlat-granule = <0>;".to_owned(), format!("{text} xlat-granule = <0>;"));
+    sp_refuses("partition.dts", &[
+        ("gp-register-num = <0>", "gp-register-num = <4>", Rule::UnknownValue, Some("gp-register-num")),
+        ("power-management-messages = <0x7>", "power-management-messages = <0x8>", Rule::UnknownValue, Some("power-management-messages")),
+        ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x4>", Rule::UnknownValue, Some("vm-availability-messages")),
+        ("xlat-granule = <0>", "xlat-granule = <3>", Rule::UnknownValue, Some("xlat-granule")),
+        ("has-primary-scheduler;", "has-primary-scheduler = <1>;", Rule::MalformedBoolean, Some("has-primary-scheduler")),
+        ("time-slice-mem;", "time-slice-mem = <1>;", Rule::MalformedBoolean, Some("time-slice-mem")),
+        ("rx_tx-info {", "live-state-buffer-info { live-state-buffer = <0x77>; }; rx_tx-info {", Rule::BadStructure, Some("live-state-buffer")),
+        ("rx_tx-info {", "live-state-buffer-info { }; rx_tx-info {", Rule::MissingProperty, Some("live-state-buffer")),
+    ]);
+    for (text, rule, property) in [
+        ("abort-action = <4>;", Rule::UnknownValue, "abort-action"),
+        ("auxiliary-id = <0x10000>;", Rule::MalformedInteger, "auxiliary-id"),
+        ("lifecycle-support = <1>;", Rule::MalformedBoolean, "lifecycle-support"),
+        ("live-activation-support = <1>;", Rule::MalformedBoolean, "live-activation-support"),
+        ("live-activation-register = [00];", Rule::MalformedInteger, "live-activation-register"),
+        ("image-uuid = <1 2 3>;", Rule::MalformedUuid, "image-uuid"),
+        ("image-uuid = \"486178e0\";", Rule::MalformedUuid, "image-uuid"),
+        ("image-uuid = <0 0 0 0>;", Rule::NilUuid, "image-uuid"),
+    ] {
+        let (from, to) = live(text);
+        sp_refuses("partition.dts", &[(&from, &to, rule, Some(property))]);
+    }
+    spmc_refuses(&[
+        ("bulkhead,sid-size = <8>", "bulkhead,sid-size = <0>", Rule::UnknownValue, Some("bulkhead,sid-size")),
+        ("bulkhead,sid-size = <8>", "bulkhead,sid-size = <33>", Rule::UnknownValue, Some("bulkhead,sid-size")),
+        ("vcpu_count = <4>;", "vcpu_count = <4>; bulkhead,critical = <1>;", Rule::MalformedBoolean, Some("bulkhead,critical")),
+    ]);
+}
