@@ -230,6 +230,23 @@ fn p14_an_entry_point_outside_the_memory() {
 }
 
 #[test]
+fn v10_a_version_that_this_spmc_does_not_speak() {
+    for (version, shown) in [
+        ("0x00010004", "0x10004"),
+        ("0x00020000", "0x20000"),
+        ("0x00000009", "0x9"),
+    ] {
+        let line = format!("ffa-version = <{version}>");
+        assert_eq!(
+            of_alpha(&[("ffa-version = <0x00010002>", &line)]),
+            format!(
+                "alpha.dtb, /: property ffa-version = {shown} is not supported [NotCompatible]: write ffa-version = <0x10000>; to <0x10003>; for FF-A 1.0 to 1.3"
+            )
+        );
+    }
+}
+
+#[test]
 fn p15_s_el0_with_several_contexts() {
     assert_eq!(
         of_alpha(&[("exception-level = <2>", "exception-level = <1>")]),

@@ -26,6 +26,10 @@ pub static SUITES: &[(&str, &[(&str, NormalHalf)])] = &[
                 k11_each_was_aborted_within_a_second,
             ),
             (
+                "v10_a_partition_of_a_later_version_is_not_there",
+                v10_a_partition_of_a_later_version_is_not_there,
+            ),
+            (
                 "k11_a_partition_boots_though_others_failed",
                 k11_a_partition_boots_though_others_failed,
             ),
@@ -90,6 +94,20 @@ fn k11_each_was_aborted_within_a_second(_: &mut NormalWorld) -> TestResult {
         "the normal world started after {elapsed} us"
     );
     Ok(())
+}
+
+/// Its manifest asks for FF-A 1.4.
+fn v10_a_partition_of_a_later_version_is_not_there(world: &mut NormalWorld) -> TestResult {
+    world.list_partitions()?;
+    let future = EndpointId(0x8005);
+    ensure!(world.descriptor(future).is_none(), "{future} is listed");
+    for width in [Width::W32, Width::W64] {
+        world
+            .direct(width, future, PAYLOAD)
+            .refused(FfaError::InvalidParameters)?;
+    }
+    let run = world.call(Request::run(future, 0));
+    run.refused(FfaError::InvalidParameters)
 }
 
 fn k11_a_partition_boots_though_others_failed(world: &mut NormalWorld) -> TestResult {
