@@ -93,8 +93,6 @@ pub struct Loaded {
     pub accepted: Accepted<'static>,
     /// The register that gets the address of its boot information, and that address.
     pub boot_information: Option<(u8, u64)>,
-    /// Where the hand-off block list is that its package brings.
-    pub hob_list: Option<Range>,
 }
 
 /// What loading a partition needs to know.
@@ -163,10 +161,6 @@ impl Loader<'_> {
                     vm,
                     accepted,
                     boot_information,
-                    hob_list: package.hob_list.map(|list| Range {
-                        base: accepted.layout.memory.base + list.base,
-                        ..list
-                    }),
                 },
                 space,
             )),
@@ -238,21 +232,25 @@ impl Loader<'_> {
         let mut told = None;
         if let Some(register) = sp.gp_register_num {
             // The package has room for it: `check_package`.
-            if sp.boot_info.hob {
+            let hob_list = package.hob_list.filter(|_| sp.boot_info.hob);
+            if sp.boot_info.hob && hob_list.is_none() {
                 log::warn!("{}: hob_list is not made yet", accepted.name);
             }
-            let manifest = Entry {
+            let entry = |kind, part: Range| Entry {
                 name: Name::Text(""),
-                kind: Kind::DeviceTree,
+                kind,
                 contents: Contents::Address {
-                    address: memory.base + package.manifest.base,
-                    size: package.manifest.size as u32,
+                    address: memory.base + part.base,
+                    size: part.size as u32,
                 },
             };
-            let entries = if sp.boot_info.fdt {
-                &[manifest][..]
-            } else {
-                &[]
+            let manifest = entry(Kind::DeviceTree, package.manifest);
+            let hobs = |list| entry(Kind::HandOffBlocks, list);
+            let entries = match (sp.boot_info.fdt, hob_list) {
+                (true, Some(list)) => &[manifest, hobs(list)][..],
+                (true, None) => &[manifest],
+                (false, Some(list)) => &[hobs(list)],
+                (false, None) => &[],
             };
             let mut blob = [0; BOOT_INFORMATION];
             boot_info::write(&mut blob, sp.ffa_version, entries).ok_or(Refused::NotSupported(

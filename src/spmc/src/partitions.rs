@@ -154,7 +154,6 @@ fn make(
         vm,
         accepted,
         boot_information,
-        hob_list: _,
     } = *loaded;
     let Accepted {
         name,
