@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Calls out of an input's bytes: ids, addresses and UUIDs that mean something more often than not.
+
+use bulkhead_abi::function::TABLE;
+use bulkhead_abi::paravirt::Paravirt;
+use bulkhead_abi::{EndpointId, Function, Registers, Version, Width, psci};
+
+use super::machine::IMAGE;
+use crate::input::Input;
+
+/// The SPMC's id.
+pub const SPMC: EndpointId = EndpointId(0x8000);
+
+/// The ids of the partitions, in boot order.
+pub const IDS: [EndpointId; 4] = [
+    EndpointId(0x8001),
+    EndpointId(0x8002),
+    EndpointId(0x8003),
+    EndpointId(0x8004),
+];
+
+/// The first byte of the normal world's memory, and its length in bytes.
+pub const NORMAL_MEMORY: (u64, u64) = (0x4000_0000, 0x10_0000);
+
+/// Registers that no other step has: `step` says where a value that turns up elsewhere came from.
+pub fn noise(step: u64) -> Registers {
+    let mut registers = Registers::ZERO;
+    for (index, x) in (0u64..).zip(&mut registers.x) {
+        *x = 0xcafe_0000_0000_0000 | (step << 16) | (index << 8) | 0x5a;
+    }
+    registers
+}
+
+/// An endpoint: a partition, the normal world, the SPMC, the SPMD, or anything.
+pub fn endpoint(input: &mut Input<'_>) -> EndpointId {
+    match input.byte() {
+        byte @ 0..=0xbf => IDS[usize::from(byte % 4)],
+        0xc0..=0xdf => EndpointId::NORMAL_WORLD,
+        0xe0..=0xe7 => SPMC,
+        0xe8..=0xef => EndpointId::SPMD,
+        _ => EndpointId(input.half()),
+    }
+}
+
+/// The UUID words of partition `index`: its id in each byte.
+pub fn uuid(index: usize) -> [u8; 16] {
+    [IDS[index].0.to_le_bytes()[0]; 16]
+}
+
+fn version(input: &mut Input<'_>) -> u64 {
+    match input.byte() {
+        byte @ 0..=0xbf => 0x1_0000 + u64::from(byte % 5),
+        0xc0..=0xcf => 0x2_0000,
+        0xd0..=0xdf => 0x8001_0001,
+        _ => u64::from(input.word()),
+    }
+}
+
+/// A page of the caller, or anything.
+fn page(input: &mut Input<'_>, caller: Option<usize>) -> u64 {
+    let (base, length) = caller.map_or(NORMAL_MEMORY, |index| IMAGE[index]);
+    match input.byte() {
+        byte @ 0..=0xdf => base + u64::from(byte % 40) * 0x1000 % (length + 0x2000),
+        _ => input.number(),
+    }
+}
+
+/// A call of partition `caller`, or of the normal world. `origin` awaits the caller's response.
+pub fn call(
+    input: &mut Input<'_>,
+    step: u64,
+    caller: Option<usize>,
+    origin: EndpointId,
+) -> Registers {
+    let mut registers = noise(step);
+    let own = caller.map_or(EndpointId::NORMAL_WORLD, |index| IDS[index]);
+    let function = match input.byte() {
+        byte @ 0..=0xdf => TABLE[usize::from(byte) % TABLE.len()].function,
+        0xe0..=0xef => {
+            other(input, &mut registers);
+            return registers;
+        }
+        _ => {
+            for x in &mut registers.x[..18] {
+                *x = input.long();
+            }
+            return registers;
+        }
+    };
+    let shape = input.byte();
+    let width = match shape & 1 {
+        0 => Width::W32,
+        _ => Width::W64,
+    };
+    let row = function.row();
+    let width = if row.has(width) || shape & 0xc0 == 0xc0 {
+        width
+    } else if row.w32 {
+        Width::W32
+    } else {
+        Width::W64
+    };
+    let mut x = [0; 18];
+    arguments(input, function, caller, own, origin, &mut x);
+    // Now and then one argument is something else.
+    if shape & 0x0e == 0x0e {
+        x[usize::from(input.byte() % 18)] = input.number();
+    }
+    x[0] = function.id(width);
+    // The upper halves of a 32-bit call are not arguments.
+    let dirty = shape & 0x10 != 0 && width == Width::W32;
+    let last = if dirty || width == Width::W32 { 8 } else { 18 };
+    for (register, value) in registers.x[..last].iter_mut().zip(x) {
+        *register = if dirty {
+            value & 0xffff_ffff | 0xdead_beef_0000_0000
+        } else {
+            value
+        };
+    }
+    registers
+}
+
+/// What x1 to x17 of a call are.
+fn arguments(
+    input: &mut Input<'_>,
+    function: Function,
+    caller: Option<usize>,
+    own: EndpointId,
+    origin: EndpointId,
+    x: &mut [u64; 18],
+) {
+    match function {
+        Function::Version => x[1] = version(input),
+        Function::Features => {
+            x[1] = match input.byte() {
+                byte @ 0..=0xbf => TABLE[usize::from(byte) % TABLE.len()]
+                    .function
+                    .id(Width::W32),
+                byte @ 0xc0..=0xdf => u64::from(byte % 6),
+                _ => input.number(),
+            };
+            x[2] = u64::from(input.byte() == 0xff);
+        }
+        Function::RxtxMap => {
+            x[1] = page(input, caller);
+            x[2] = page(input, caller);
+            x[3] = input.choose(&[1, 1, 1, 2, 16, 17, 0, 0x40, 0x1_0001]);
+        }
+        Function::RxtxUnmap | Function::RxRelease => {
+            x[1] = input.choose(&[0, 0, u64::from(own.0) << 16, 1, 0x8001_0000]);
+        }
+        Function::PartitionInfoGet => {
+            let choice = usize::from(input.byte() % 8);
+            if choice < 4 {
+                let word = u64::from(u32::from_le_bytes([uuid(choice)[0]; 4]));
+                x[1..5].fill(word);
+            } else if choice == 7 {
+                x[1] = input.number();
+            }
+            x[5] = input.choose(&[0, 0, 0, 1, 2, 3]);
+        }
+        Function::MsgSendDirectReq | Function::MsgSendDirectReq2 => {
+            let sender = if input.byte() < 0xe0 {
+                own
+            } else {
+                endpoint(input)
+            };
+            x[1] = EndpointId::pair(sender, endpoint(input));
+            payload(input, function == Function::MsgSendDirectReq2, x);
+        }
+        Function::MsgSendDirectResp | Function::MsgSendDirectResp2 => {
+            let receiver = if input.byte() < 0xe0 {
+                origin
+            } else {
+                endpoint(input)
+            };
+            x[1] = EndpointId::pair(own, receiver);
+            payload(input, function == Function::MsgSendDirectResp2, x);
+            if input.byte() < 0xe0 {
+                x[2] = 0;
+                if function == Function::MsgSendDirectResp2 {
+                    x[3] = 0;
+                }
+            }
+        }
+        Function::Run => {
+            x[1] = EndpointId::pair(endpoint(input), EndpointId(u16::from(input.byte() % 3)))
+        }
+        Function::MsgWait => x[2] = input.choose(&[0, 0, 0, 1, 2]),
+        Function::Error => x[2] = input.choose(&[0xffff_fffe, 0, 1, 0x8000_0000]),
+        Function::SecondaryEpRegister => x[1] = page(input, caller),
+        Function::ConsoleLog => {
+            x[1] = u64::from(input.byte() % 140);
+            for x in &mut x[2..] {
+                *x = input.long();
+            }
+        }
+        _ => {
+            for x in &mut x[1..8] {
+                *x = input.number();
+            }
+        }
+    }
+}
+
+fn payload(input: &mut Input<'_>, second: bool, x: &mut [u64; 18]) {
+    let choice = input.byte();
+    if second {
+        if choice < 0x60 {
+            let bytes = uuid(usize::from(choice % 4));
+            x[2] = u64::from_le_bytes([bytes[0]; 8]);
+            x[3] = x[2];
+        } else if choice > 0xf0 {
+            x[2] = input.number();
+        }
+    } else {
+        x[2] = match choice {
+            0..=0xdf => 0,
+            0xe0..=0xef => 0x8000_0000 | u64::from(input.byte() % 18),
+            _ => input.number(),
+        };
+    }
+    let salt = input.long();
+    for (index, x) in (0u64..).zip(&mut x[if second { 4 } else { 3 }..]) {
+        *x = salt.wrapping_mul(2 * index + 1);
+    }
+}
+
+/// A call that is not FF-A.
+fn other(input: &mut Input<'_>, registers: &mut Registers) {
+    registers.x[0] = match input.byte() {
+        0..=0x3f => {
+            let psci = input.choose(psci::Psci::ALL);
+            u64::from(psci.id(Width::W64))
+        }
+        0x40..=0x9f => {
+            let id = Paravirt::ALL[usize::from(input.byte()) % Paravirt::ALL.len()].id();
+            registers.x[1] = input.choose(&[3, 4, 8, 9, 56, 57, 0xffff]);
+            registers.x[2] = input.number();
+            u64::from(id)
+        }
+        0xa0..=0xbf => 0x8400_00f0 | input.long() & 0xffff_ffff_0000_000f,
+        _ => input.long(),
+    };
+}
+
+/// The version that a partition's manifest says.
+pub fn manifest_version(choice: u8) -> Version {
+    let minor = u16::from(choice % 4);
+    Version { major: 1, minor }
+}

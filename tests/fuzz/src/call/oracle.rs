@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What must hold of the registers of a caller when it goes on.
+
+use bulkhead_abi::function::{self, Call};
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{FfaError, Function, Registers, Version, Width};
+
+/// What the registers of a caller that runs again must be.
+#[derive(Clone)]
+pub enum Expect {
+    /// Those that it left with: it was interrupted.
+    Same(Registers),
+    /// Those that it left with but for one: an ID register was read.
+    But(u8, Registers),
+    /// An answer to this call, or the next request.
+    Reply(Registers),
+}
+
+/// The number of result registers from x2 on that an FFA_SUCCESS may use; `None` where this file
+/// does not say.
+fn results(call: Function) -> Option<usize> {
+    Some(match call {
+        Function::Features | Function::PartitionInfoGet => 2,
+        Function::IdGet | Function::SpmIdGet => 1,
+        Function::RxRelease
+        | Function::RxtxMap
+        | Function::RxtxUnmap
+        | Function::SecondaryEpRegister
+        | Function::ConsoleLog => 0,
+        _ => return None,
+    })
+}
+
+/// Whether each register of `now` is zero or what `before` has.
+fn kept_or_zero(before: &[u64], now: &[u64]) -> bool {
+    let zero = now.iter().all(|x| *x == 0);
+    zero || now == before
+}
+
+impl Expect {
+    /// Fails unless `now` is what a caller of `version` may find.
+    pub fn check(&self, now: &Registers, version: Version) {
+        match self {
+            Self::Same(before) => assert_eq!(before, now, "an interrupt changed registers"),
+            Self::But(register, before) => {
+                for (index, (before, now)) in before.x.iter().zip(&now.x).enumerate() {
+                    assert!(
+                        index == usize::from(*register) || before == now,
+                        "x{index} changed"
+                    );
+                }
+            }
+            Self::Reply(call) => check_reply(call, now, version),
+        }
+    }
+}
+
+fn check_reply(call: &Registers, now: &Registers, version: Version) {
+    assert_eq!(call.x[18..], now.x[18..], "x18 to x30 are the caller's");
+    let (called, width) = match function::decode(call.x[0]) {
+        Call::Ffa(function, width) => (Some(function), width),
+        Call::UnknownFfa(id) if id & 1 << 30 == 0 => (None, Width::W32),
+        Call::UnknownFfa(_) => (None, Width::W64),
+        Call::Other(_) => {
+            // One result, unless the next request or an error of an ended chain is behind it.
+            assert_eq!(call.x[1..18], now.x[1..18], "x1 to x17 are the caller's");
+            return;
+        }
+    };
+    let x = &now.x;
+    let Call::Ffa(answer, answer_width) = function::decode(x[0]) else {
+        assert_eq!(called, Some(Function::Version), "x0 = {:#x}", x[0]);
+        assert!(
+            x[0] == u64::from(Version::OURS.to_word())
+                || x[0] == FfaError::NotSupported.to_register()
+        );
+        assert_eq!(x[1..8], [0; 7]);
+        assert_eq!(call.x[8..18], x[8..18]);
+        return;
+    };
+    if answer_width == Width::W32 {
+        assert!(
+            x[..8].iter().all(|x| *x <= 0xffff_ffff),
+            "a 32-bit answer: {:#x?}",
+            &x[..8]
+        );
+    }
+    let mut by_call = Some(Extended::for_call(version, width));
+    match answer {
+        Function::Error => {
+            assert_eq!((x[1], &x[3..8]), (0, &[0; 5][..]));
+            let code = u32::try_from(x[2]).expect("32 bits").cast_signed();
+            assert!(FfaError::from_code(code).is_some(), "the error code {code}");
+        }
+        Function::Success => {
+            let called = called.expect("success of an unknown call");
+            assert_eq!(x[1], 0);
+            if let Some(used) = results(called) {
+                assert!(
+                    x[2 + used..8].iter().all(|x| *x == 0),
+                    "{called}: {:#x?}",
+                    &x[..8]
+                );
+            }
+        }
+        Function::MsgSendDirectReq => {
+            assert_eq!(x[2] & 0x7fff_ff00, 0);
+            // The rule of the request's width.
+            by_call = None;
+        }
+        Function::MsgSendDirectResp => assert_eq!(x[2] & 0x7fff_ff00, 0),
+        Function::MsgSendDirectReq2 => return,
+        Function::MsgSendDirectResp2 => {
+            assert_eq!(x[2..4], [0; 2]);
+            return;
+        }
+        Function::Run => {
+            assert_eq!(x[2..8], [0; 6]);
+            by_call = None;
+        }
+        Function::Interrupt | Function::MsgWait | Function::NormalWorldResume => {
+            assert_eq!(x[2..8], [0; 6]);
+        }
+        other => panic!("{other} is no answer"),
+    }
+    match by_call {
+        Some(Extended::Preserve) => {
+            assert_eq!(call.x[8..18], x[8..18], "x8 to x17 are the caller's")
+        }
+        Some(Extended::Clear) => assert_eq!(x[8..18], [0; 10], "x8 to x17 read zero"),
+        None => assert!(kept_or_zero(&call.x[8..18], &x[8..18])),
+    }
+}
+
+/// Fails unless `to`, which goes on after `from`'s direct message, has this message and nothing else.
+pub fn check_message(from: &Registers, to: &Registers) {
+    let (sent, width) = match function::decode(from.x[0]) {
+        Call::Ffa(function, width) => (function, width),
+        _ => return,
+    };
+    let Call::Ffa(got, _) = function::decode(to.x[0]) else {
+        return;
+    };
+    if got != sent {
+        return;
+    }
+    match sent {
+        Function::MsgSendDirectReq | Function::MsgSendDirectResp => {
+            assert_eq!(to.x[0], sent.id(width));
+            assert_eq!(to.x[1], from.x[1] & 0xffff_ffff);
+            for index in 3..8 {
+                assert_eq!(to.x[index], from.x[index] & width.mask(), "x{index}");
+            }
+        }
+        Function::MsgSendDirectReq2 | Function::MsgSendDirectResp2 => {
+            assert_eq!(to.x[1], from.x[1] & 0xffff_ffff);
+            assert_eq!(to.x[2..18], from.x[2..18]);
+        }
+        _ => {}
+    }
+}
