@@ -95,7 +95,7 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
             assert_eq!(reply.x[3], expected, "version {wanted:#x}");
             assert_eq!(reply.x[8..], message.x[8..]);
         }
-        0xe8..=0xef => {
+        0xe8..=0xeb => {
             let mut message = noise(step);
             let off = Psci::CpuOff.id(Width::W32);
             let words = framework::psci_request(EndpointId::SPMD, SPMC, off, [0; 3]);
@@ -107,7 +107,7 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
             );
             world.cores[core].place = Place::Off;
         }
-        0xf0..=0xf7 => {
+        0xec..=0xef => {
             for _ in 0..input.byte() % 3 {
                 world.cores[core].machine.secure.push_back(56);
             }
@@ -117,7 +117,7 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
             let reply = &world.cores[core].state.normal_world;
             assert_eq!(reply.x[0], Function::NormalWorldResume.id(Width::W32));
         }
-        0xf8..=0xfb => {
+        0xf0..=0xf3 => {
             // A message of the SPMD that may be anything.
             let mut message = noise(step);
             message.x[0] = Function::MsgSendDirectReq.id(input.choose(&[Width::W32, Width::W64]));
@@ -126,6 +126,12 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
             message.x[3] = input.number();
             if !matches!(message.x[2], 0x8000_0000 | 0x8000_0008) {
                 world.spmd_message(core, message);
+            }
+        }
+        0xf4..=0xfb => {
+            let bytes = grammar::vm_buffers(input);
+            if let Some(own) = &mut world.shared.borrow_mut().mailboxes[0] {
+                own.tx[..bytes.len()].copy_from_slice(&bytes);
             }
         }
         0xfc => {

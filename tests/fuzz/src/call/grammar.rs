@@ -5,7 +5,7 @@ use bulkhead_abi::function::TABLE;
 use bulkhead_abi::paravirt::Paravirt;
 use bulkhead_abi::{EndpointId, Function, Registers, Version, Width, psci};
 
-use super::machine::IMAGE;
+use super::machine::{IMAGE, NORMAL_MEMORY};
 use crate::input::Input;
 
 /// The SPMC's id.
@@ -19,8 +19,46 @@ pub const IDS: [EndpointId; 4] = [
     EndpointId(0x8004),
 ];
 
-/// The first byte of the normal world's memory, and its length in bytes.
-pub const NORMAL_MEMORY: (u64, u64) = (0x4000_0000, 0x10_0000);
+/// The ids of VMs that have mailboxes now and then.
+pub const VM_IDS: [u16; 4] = [1, 2, 3, 0x7fff];
+
+/// The descriptor of a VM's buffers, right or nearly so.
+pub fn vm_buffers(input: &mut Input<'_>) -> Vec<u8> {
+    let composite = |input: &mut Input<'_>| {
+        let ranges = 1 + input.byte() % 3;
+        let mut total = 0;
+        let mut constituents = Vec::new();
+        for _ in 0..ranges {
+            let count = input.choose(&[1_u32, 1, 1, 2, 5, 0, u32::MAX]);
+            total += u64::from(count);
+            constituents.extend(page(input, None).to_le_bytes());
+            constituents.extend(count.to_le_bytes());
+            constituents.extend([0; 4]);
+        }
+        let [a, b, c, d, ..] = total.to_le_bytes();
+        let mut bytes = vec![a, b, c, d];
+        bytes.extend(u32::from(ranges).to_le_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend(constituents);
+        bytes
+    };
+    let rx = composite(input);
+    let tx = composite(input);
+    let rx_offset = 16_u32;
+    let tx_offset = rx_offset + u32::try_from(rx.len()).expect("small");
+    let mut bytes = input.choose(&VM_IDS).to_le_bytes().to_vec();
+    bytes.extend([0; 2]);
+    bytes.extend(rx_offset.to_le_bytes());
+    bytes.extend(tx_offset.to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(rx);
+    bytes.extend(tx);
+    if input.byte() & 7 == 7 {
+        let at = usize::from(input.byte()) % bytes.len();
+        bytes[at] = input.byte();
+    }
+    bytes
+}
 
 /// Registers that no other step has: `step` says where a value that turns up elsewhere came from.
 pub fn noise(step: u64) -> Registers {
@@ -145,9 +183,23 @@ fn arguments(
             x[1] = page(input, caller);
             x[2] = page(input, caller);
             x[3] = input.choose(&[1, 1, 1, 2, 16, 17, 0, 0x40, 0x1_0001]);
+            if caller.is_none() && input.byte() & 1 == 0 {
+                // The buffers of a VM, which a descriptor in TX names.
+                x[1..4].fill(0);
+            }
         }
+        Function::RxAcquire => x[1] = u64::from(input.choose(&VM_IDS)),
         Function::RxtxUnmap | Function::RxRelease => {
-            x[1] = input.choose(&[0, 0, u64::from(own.0) << 16, 1, 0x8001_0000]);
+            let vm = u64::from(input.choose(&VM_IDS));
+            let own = u64::from(own.0);
+            x[1] = input.choose(&[0, 0, own << 16, own, vm, vm << 16, 0x8001_0000]);
+        }
+        Function::PartitionInfoGetRegs => {
+            let choice = usize::from(input.byte() % 8);
+            if choice < 4 {
+                x[1..3].fill(u64::from_le_bytes([uuid(choice)[0]; 8]));
+            }
+            x[3] = u64::from(input.byte() % 9) | u64::from(input.byte() % 3) << 16;
         }
         Function::PartitionInfoGet => {
             let choice = usize::from(input.byte() % 8);

@@ -8,16 +8,24 @@ use std::rc::Rc;
 
 use bulkhead_abi::Registers;
 use bulkhead_core::hardware::{
-    Acknowledged, CopyFault, Hardware, MailboxBuffers, OutOfMemory, SystemRegister, VcpuContext,
+    Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
+use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
 
-/// How many mailboxes there are: the normal world's and one for each partition.
-pub const SLOTS: usize = 5;
+/// How many partitions there are.
+pub const PARTITIONS: usize = 4;
+/// How many VMs can have mailboxes.
+pub const VMS: usize = 2;
+/// How many mailboxes there are: the normal world's, one for each partition, and those of VMs.
+pub const SLOTS: usize = 1 + PARTITIONS + VMS;
+
+/// The first byte of the normal world's memory, and its length in bytes.
+pub const NORMAL_MEMORY: (u64, u64) = (0x4000_0000, 0x10_0000);
 
 /// Where the memory of each partition is and how long, in bytes; IPA and PA are the same.
-pub const IMAGE: [(u64, u64); SLOTS - 1] = [
+pub const IMAGE: [(u64, u64); PARTITIONS] = [
     (0x1010_0000, 0x2_0000),
     (0x1020_0000, 0x2_0000),
     (0x1030_0000, 0x2_0000),
@@ -70,11 +78,18 @@ impl VcpuContext for Context {
     }
 }
 
+/// A mapped mailbox as S-EL2 sees it.
+pub struct Mapped {
+    pub buffers: MailboxBuffers,
+    pub rx: Vec<u8>,
+    pub tx: Vec<u8>,
+}
+
 /// What all cores share.
 #[derive(Default)]
 pub struct Shared {
-    /// RX buffers by mailbox slot, as S-EL2 sees them.
-    pub rx: [Option<Vec<u8>>; SLOTS],
+    /// Mailboxes by slot.
+    pub mailboxes: [Option<Mapped>; SLOTS],
     /// The slots whose RX was written since this was last cleared.
     pub written: Vec<usize>,
     /// How many mailboxes may be mapped.
@@ -183,14 +198,29 @@ impl Hardware for Machine {
             !buffers.rx.overlaps(&buffers.tx),
             "RX and TX of slot {slot} overlap"
         );
-        let space = if slot == 0 {
-            Space::NonSecure
-        } else {
-            Space::Secure
+        let memory = match slot {
+            1..=PARTITIONS => IMAGE[slot - 1],
+            _ => NORMAL_MEMORY,
         };
-        assert_eq!(buffers.space, space, "slot {slot}");
-        let length = usize::try_from(buffers.rx.bytes()).expect("small");
-        let earlier = shared.rx[slot].replace(vec![0xa5; length]);
+        let secure = (1..=PARTITIONS).contains(&slot);
+        assert_eq!(buffers.space == Space::Secure, secure, "slot {slot}");
+        for run in buffers.rx.runs().chain(buffers.tx.runs()) {
+            let first = run.base().0;
+            let (base, length) = memory;
+            assert!(
+                first >= base && first + run.bytes() <= base + length,
+                "memory of others"
+            );
+        }
+        let others = shared.mailboxes.iter().flatten();
+        for other in others {
+            assert!(!other.buffers.overlaps(buffers), "a page in two mailboxes");
+        }
+        let earlier = shared.mailboxes[slot].replace(Mapped {
+            buffers: buffers.clone(),
+            rx: vec![0xa5; buffers.rx.bytes()],
+            tx: vec![0; buffers.tx.bytes()],
+        });
         assert!(earlier.is_none(), "slot {slot} is mapped twice");
         Ok(())
     }
@@ -198,7 +228,7 @@ impl Hardware for Machine {
     fn unmap_mailbox(&mut self, slot: usize) {
         let mut shared = self.shared.borrow_mut();
         shared.table_pages += 1;
-        let earlier = shared.rx[slot].take();
+        let earlier = shared.mailboxes[slot].take();
         assert!(earlier.is_some(), "slot {slot} is not mapped");
     }
 
@@ -208,7 +238,7 @@ impl Hardware for Machine {
             return Err(CopyFault);
         }
         shared.written.push(slot);
-        let buffer = shared.rx[slot].as_mut().expect("a mapped buffer");
+        let buffer = &mut shared.mailboxes[slot].as_mut().expect("a mapped buffer").rx;
         let target = buffer
             .get_mut(offset..)
             .and_then(|rest| rest.get_mut(..bytes.len()));
@@ -224,11 +254,22 @@ impl Hardware for Machine {
             return Err(CopyFault);
         }
         shared.written.push(slot);
-        let buffer = shared.rx[slot].as_mut().expect("a mapped buffer");
+        let buffer = &mut shared.mailboxes[slot].as_mut().expect("a mapped buffer").rx;
         buffer
             .get_mut(offset..)
             .expect("an offset within the buffer")
             .fill(0);
+        Ok(())
+    }
+
+    fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
+        let shared = self.shared.borrow();
+        if shared.broken {
+            return Err(CopyFault);
+        }
+        let buffer = &shared.mailboxes[slot].as_ref().expect("a mapped buffer").tx;
+        let source = buffer.get(offset..).and_then(|rest| rest.get(..to.len()));
+        to.copy_from_slice(source.expect("a read within the buffer"));
         Ok(())
     }
 

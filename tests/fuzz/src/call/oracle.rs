@@ -23,6 +23,7 @@ fn results(call: Function) -> Option<usize> {
         Function::Features | Function::PartitionInfoGet => 2,
         Function::IdGet | Function::SpmIdGet => 1,
         Function::RxRelease
+        | Function::RxAcquire
         | Function::RxtxMap
         | Function::RxtxUnmap
         | Function::SecondaryEpRegister
@@ -95,6 +96,10 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
         Function::Success => {
             let called = called.expect("success of an unknown call");
             assert_eq!(x[1], 0);
+            if called == Function::PartitionInfoGetRegs {
+                // Its results use all registers; the world looks at them.
+                return;
+            }
             if let Some(used) = results(called) {
                 assert!(
                     x[2 + used..8].iter().all(|x| *x == 0),

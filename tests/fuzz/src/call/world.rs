@@ -9,16 +9,16 @@ use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::version::Negotiation;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
-use bulkhead_core::dispatch::{self, Instance};
 use bulkhead_core::event::{Action, Event};
+use bulkhead_core::normal_world::Vm;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef};
 use bulkhead_mm::addr::{Pa, PageRange};
 
-use super::grammar::{self, IDS, NORMAL_MEMORY, SPMC};
+use super::grammar::{self, IDS, SPMC};
 use super::lease::Lease;
-use super::machine::{Context, IMAGE, Machine, SLOTS, Shared};
+use super::machine::{Context, IMAGE, Machine, NORMAL_MEMORY, PARTITIONS, SLOTS, Shared, VMS};
 use super::oracle::{Expect, check_message};
 use crate::input::Input;
 
@@ -52,12 +52,13 @@ pub struct Known {
     pub request: Option<(EndpointId, Function)>,
 }
 
-/// RX of an endpoint: not there, Bulkhead's, or the endpoint's.
+/// RX of an endpoint: not there, Bulkhead's, the endpoint's, or a VM's that the hypervisor acquired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rx {
     Unmapped,
     Producer,
     Consumer,
+    Hypervisor,
 }
 
 /// The version of the normal world, as it must have been negotiated.
@@ -72,6 +73,8 @@ pub struct World {
     pub cores: [Core; CORES],
     pub known: [[Known; CORES]; IDS.len()],
     rx: [Rx; SLOTS],
+    /// The VM of each slot behind those of the partitions.
+    vms: [Option<u16>; VMS],
     normal_world: Negotiated,
     pub shared: Rc<RefCell<Shared>>,
     _lease: Lease,
@@ -137,6 +140,8 @@ impl World {
             partitions: unsafe { lease.lend(partitions) },
             // SAFETY: as above.
             normal_world_memory: unsafe { lease.lend(Box::new([memory])) },
+            // SAFETY: as above.
+            vms: unsafe { lease.lend(Box::new([const { Vm::new() }; VMS])) },
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         });
@@ -155,6 +160,7 @@ impl World {
             cores,
             known: Default::default(),
             rx: [Rx::Unmapped; SLOTS],
+            vms: [None; VMS],
             normal_world: Negotiated {
                 version: Version::V1_0,
                 settled: false,
@@ -304,8 +310,6 @@ impl World {
         let Call::Ffa(function, _) = function::decode(call.x[0]) else {
             return None;
         };
-        let version = self.normal_world.version;
-        dispatch::find(function, Instance::NormalWorld, version)?;
         if function == Function::Version {
             return Some(self.negotiate(call.w::<1>()));
         }
@@ -354,8 +358,25 @@ impl World {
             assert_eq!(now.x[0], answer, "FFA_VERSION {:#x}", call.x[1]);
         }
         let here = self.cores[core].place == before;
-        let success = here && now.x[0] == Function::Success.id(Width::W32);
-        let error = here && now.x[0] == Function::Error.id(Width::W32);
+        let answer = function::decode(now.x[0]);
+        let success = here && matches!(answer, Call::Ffa(Function::Success, _));
+        let error = here && matches!(answer, Call::Ffa(Function::Error, _));
+        let slot = match (slot, function) {
+            (0, Function::RxtxMap) if success && call.w::<3>() == 0 => self.new_vm(),
+            (0, Function::RxtxUnmap) => match call.sender().0 {
+                0 => Some(0),
+                vm => self.vm_slot(vm),
+            },
+            (0, Function::RxRelease | Function::RxAcquire) => match call.receiver().0 {
+                0 => Some(0),
+                vm => self.vm_slot(vm),
+            },
+            (slot, _) => Some(slot),
+        };
+        let Some(slot) = slot else {
+            assert!(!success, "{function} for a VM without buffers");
+            return;
+        };
         let rx = self.rx[slot];
         let next = match function {
             Function::RxtxMap if success => {
@@ -364,21 +385,37 @@ impl World {
             }
             Function::RxtxUnmap if success => {
                 assert_ne!(rx, Rx::Unmapped, "unmapped twice");
+                if let Some(vm) = slot.checked_sub(PARTITIONS + 1) {
+                    self.vms[vm] = None;
+                }
                 Rx::Unmapped
             }
             Function::RxRelease if success => {
-                assert_eq!(rx, Rx::Consumer, "released without having it");
+                assert!(
+                    matches!(rx, Rx::Consumer | Rx::Hypervisor),
+                    "released without having it"
+                );
                 Rx::Producer
             }
-            Function::RxRelease if here => {
-                let of_vm = slot == 0 && call.w::<1>() != 0;
-                assert!(rx != Rx::Consumer || of_vm, "its release is refused");
+            Function::RxRelease if here && call.sender().0 == 0 && call.receiver().0 == 0 => {
+                assert_ne!(rx, Rx::Consumer, "its release is refused");
                 rx
+            }
+            Function::RxAcquire if success => {
+                assert!(
+                    slot > PARTITIONS && rx == Rx::Producer,
+                    "acquired from slot {slot}"
+                );
+                Rx::Hypervisor
             }
             Function::PartitionInfoGet if success && call.w::<5>() == 0 => {
                 assert_eq!(rx, Rx::Producer, "RX is the consumer's");
-                self.check_descriptors(slot, now);
+                self.check_rx(slot, now);
                 Rx::Consumer
+            }
+            Function::PartitionInfoGetRegs if success => {
+                self.check_registers(call, now);
+                rx
             }
             Function::MsgWait if slot != 0 && !error && call.w::<2>() & 1 == 0 => match rx {
                 Rx::Unmapped => rx,
@@ -389,15 +426,53 @@ impl World {
         self.rx[slot] = next;
     }
 
-    /// Whole descriptors of partitions that are there, and nothing behind them.
-    fn check_descriptors(&self, slot: usize, now: &Registers) {
+    fn vm_slot(&self, vm: u16) -> Option<usize> {
+        let place = self.vms.iter().position(|place| *place == Some(vm))?;
+        Some(PARTITIONS + 1 + place)
+    }
+
+    /// The slot that was mapped for the VM that the hypervisor's TX names.
+    fn new_vm(&mut self) -> Option<usize> {
         let shared = self.shared.borrow();
-        let buffer = shared.rx[slot].as_ref().expect("a mapped buffer");
+        let own = shared.mailboxes[0]
+            .as_ref()
+            .expect("a descriptor needs a buffer");
+        let vm = u16::from_le_bytes([own.tx[0], own.tx[1]]);
+        assert!(
+            vm != 0 && vm & 0x8000 == 0 && !self.vms.contains(&Some(vm)),
+            "VM {vm:#x}"
+        );
+        let slot = (PARTITIONS + 1..SLOTS)
+            .find(|slot| shared.mailboxes[*slot].is_some() && self.rx[*slot] == Rx::Unmapped);
+        let slot = slot.expect("a new mailbox");
+        self.vms[slot - PARTITIONS - 1] = Some(vm);
+        Some(slot)
+    }
+
+    /// What FFA_PARTITION_INFO_GET left in RX.
+    fn check_rx(&self, slot: usize, now: &Registers) {
+        let shared = self.shared.borrow();
+        let mailbox = shared.mailboxes[slot].as_ref().expect("a mapped buffer");
         let count = usize::try_from(now.x[2]).expect("small");
         let size = match usize::try_from(now.x[3]).expect("small") {
             0 => 8,
             size => size,
         };
+        self.check_descriptors(&mailbox.rx, count, size);
+    }
+
+    /// What FFA_PARTITION_INFO_GET_REGS left in x3 to x17.
+    fn check_registers(&self, call: &Registers, now: &Registers) {
+        let field = |shift: u32| usize::try_from(now.x[2] >> shift & 0xffff).expect("small");
+        let (last, current, size) = (field(0), field(16), field(48));
+        let start = usize::try_from(call.x[3] & 0xffff).expect("small");
+        assert!(start <= current && current <= last);
+        let bytes: Vec<u8> = now.x[3..18].iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.check_descriptors(&bytes, current - start + 1, size);
+    }
+
+    /// Whole descriptors of partitions that are there, and nothing behind them.
+    fn check_descriptors(&self, buffer: &[u8], count: usize, size: usize) {
         let (descriptors, rest) = buffer.split_at(count * size);
         assert!(
             rest.iter().all(|byte| *byte == 0),
@@ -429,7 +504,7 @@ impl World {
             }
         }
         for (slot, rx) in self.rx.iter().enumerate() {
-            let mapped = self.shared.borrow().rx[slot].is_some();
+            let mapped = self.shared.borrow().mailboxes[slot].is_some();
             assert_eq!(mapped, *rx != Rx::Unmapped, "the mailbox of slot {slot}");
         }
         let caller = match self.cores[core].place {
