@@ -271,7 +271,8 @@ fn settle(world: &mut World) {
     }
 }
 
-/// The normal world asks every partition, which must be reached unless it is ended or busy.
+/// The normal world asks every partition, which must be reached unless it is ended or busy, and which
+/// then gives its RX back.
 fn probe(world: &mut World) {
     world.shared.borrow_mut().broken = false;
     for core in 0..CORES {
@@ -305,6 +306,11 @@ fn probe(world: &mut World) {
                 Place::Partition(reached) => {
                     assert!(resumes || state == StateName::Waiting && receives);
                     assert!(resumes || (reached.partition(), reached.vcpu()) == (index, vcpu));
+                    let mut release = noise(0xfffd);
+                    release.x[..8].fill(0);
+                    release.x[0] = Function::RxRelease.id(Width::W32);
+                    // Accepted if and only if the partition has its RX.
+                    world.partition_event(core, Event::Call(Conduit::Hvc), Expect::Reply(release));
                     settle(world);
                 }
                 _ => {

@@ -32,6 +32,9 @@ pub struct Shipped {
     tree: Node,
 }
 
+/// How many sets of manifests there are that belong together.
+pub const SETS: u8 = 5;
+
 /// The directories with manifests, which end with the fixtures of the manifest crate.
 const DIRECTORIES: [&str; 7] = [
     "manifests/qemu-virt/demo",

@@ -39,7 +39,7 @@ struct Set {
 
 /// The sets, each an SPMC manifest and its partitions in the order of their nodes.
 fn sets() -> &'static [Set] {
-    const FILES: [(&str, &[&str]); 5] = [
+    const FILES: [(&str, &[&str]); devicetree::SETS as usize] = [
         (
             "qemu-virt/demo/spmc.dts",
             &["qemu-virt/demo/alpha.dts", "qemu-virt/demo/beta.dts"],
@@ -286,8 +286,8 @@ fn check_layout(
     assert!(earlier.iter().all(|other| other.layout.id != layout.id));
     assert!(layout.vcpu_count >= 1 && layout.vcpu_count <= sp.execution_ctx_count);
     let (from, to) = wide(&layout.memory);
-    assert!(from < to && to <= 1 << 64 && layout.memory.base % 4096 == 0);
-    assert!((from..to).contains(&u128::from(layout.entry)) && layout.entry % 4 == 0);
+    assert!(from < to && to <= 1 << 64 && layout.memory.base.is_multiple_of(4096));
+    assert!((from..to).contains(&u128::from(layout.entry)) && layout.entry.is_multiple_of(4));
     assert_eq!(layout.entry - layout.memory.base, sp.entrypoint_offset);
     if let Some(order) = sp.boot_order {
         assert!(

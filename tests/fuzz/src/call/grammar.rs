@@ -289,7 +289,7 @@ fn other(input: &mut Input<'_>, registers: &mut Registers) {
             let id = Paravirt::ALL[usize::from(input.byte()) % Paravirt::ALL.len()].id();
             registers.x[1] = input.choose(&[3, 4, 8, 9, 56, 57, 0xffff]);
             registers.x[2] = input.number();
-            u64::from(id)
+            id
         }
         0xa0..=0xbf => 0x8400_00f0 | input.long() & 0xffff_ffff_0000_000f,
         _ => input.long(),
