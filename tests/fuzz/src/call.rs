@@ -128,12 +128,18 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
                 world.spmd_message(core, message);
             }
         }
-        0xf4..=0xfb => {
+        0xf4..=0xf7 => {
+            // The buffers of a VM: what names them, and the call.
             let bytes = grammar::vm_buffers(input);
             if let Some(own) = &mut world.shared.borrow_mut().mailboxes[0] {
                 own.tx[..bytes.len()].copy_from_slice(&bytes);
             }
+            let mut call = noise(step);
+            call.x[..8].fill(0);
+            call.x[0] = Function::RxtxMap.id(Width::W64);
+            world.normal_world_call(core, call);
         }
+        0xf8..=0xfb => world.normal_world_call(core, grammar::map_buffers(input, step, None)),
         0xfc => {
             let mut shared = world.shared.borrow_mut();
             shared.broken = !shared.broken;
@@ -162,7 +168,11 @@ fn partition_step(world: &mut World, core: usize, input: &mut Input<'_>, step: u
             let call = message_wait_or_response(world, core, step, id);
             world.partition_event(core, Event::Call(Conduit::Smc), Expect::Reply(call));
         }
-        0xd0..=0xd7 => {
+        0xd0..=0xd3 => {
+            let call = grammar::map_buffers(input, step, Some(vcpu.partition()));
+            world.partition_event(core, Event::Call(Conduit::Hvc), Expect::Reply(call));
+        }
+        0xd4..=0xd7 => {
             let register = SystemRegister {
                 op0: 2 + input.byte() % 2,
                 op1: input.byte() % 8,

@@ -9,6 +9,7 @@ pub mod call;
 pub mod devicetree;
 pub mod input;
 pub mod manifest;
+pub mod memory;
 pub mod package;
 pub mod seeds;
 pub mod tree;
@@ -17,10 +18,11 @@ pub mod tree;
 pub type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 5] = [
+pub const TARGETS: [(&str, Run); 6] = [
     ("tree", tree::run),
     ("manifest", manifest::run),
     ("package", package::run),
     ("call", call::run),
     ("abi", abi::run),
+    ("memory", memory::run),
 ];

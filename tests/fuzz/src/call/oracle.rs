@@ -113,10 +113,14 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
             // The rule of the request's width.
             by_call = None;
         }
-        Function::MsgSendDirectResp => assert_eq!(x[2] & 0x7fff_ff00, 0),
+        Function::MsgSendDirectResp => {
+            assert_eq!(x[2] & 0x7fff_ff00, 0);
+            check_answer(called, call, now);
+        }
         Function::MsgSendDirectReq2 => return,
         Function::MsgSendDirectResp2 => {
             assert_eq!(x[2..4], [0; 2]);
+            check_answer(called, call, now);
             return;
         }
         Function::Run => {
@@ -134,6 +138,20 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
         }
         Some(Extended::Clear) => assert_eq!(x[8..18], [0; 10], "x8 to x17 read zero"),
         None => assert!(kept_or_zero(&call.x[8..18], &x[8..18])),
+    }
+}
+
+/// A response comes from whom the request went to, and goes to who sent it. (FFA_RUN may end in the
+/// response to an earlier request.)
+fn check_answer(called: Option<Function>, call: &Registers, now: &Registers) {
+    if matches!(
+        called,
+        Some(Function::MsgSendDirectReq | Function::MsgSendDirectReq2)
+    ) {
+        assert_eq!(
+            (now.sender(), now.receiver()),
+            (call.receiver(), call.sender())
+        );
     }
 }
 
