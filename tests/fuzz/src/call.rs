@@ -12,6 +12,7 @@ mod world;
 
 use std::sync::Once;
 
+use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width, framework};
@@ -74,11 +75,13 @@ fn normal_world_step(world: &mut World, core: usize, input: &mut Input<'_>, step
     match input.byte() {
         0..=0xdf => {
             let call = grammar::call(input, step, None, EndpointId::NORMAL_WORLD);
-            let from_spmd =
-                call.sender() == EndpointId::SPMD && matches!(call.x[0], 0x8400_006f | 0xc400_006f);
-            // EL3 lets neither through: both are its own.
-            if from_spmd || call.w::<0>() & !(1 << 16) == 0x8400_0062 {
-                return;
+            // EL3 lets no call through that only it makes.
+            match function::decode(call.x[0]) {
+                Call::Ffa(Function::Interrupt, _) => return,
+                Call::Ffa(Function::MsgSendDirectReq, _) if call.sender() == EndpointId::SPMD => {
+                    return;
+                }
+                _ => {}
             }
             world.normal_world_call(core, call);
         }
