@@ -4,6 +4,7 @@
 
 mod calls;
 mod descriptors;
+mod later;
 
 use crate::input::Input;
 
@@ -16,6 +17,7 @@ pub fn run(data: &[u8]) {
         2 => descriptors::boot_info_write(&mut input),
         3 => descriptors::registers_reply(&mut input),
         4 => calls::framework_response(&mut input),
+        5 => later::indirect(&mut input),
         _ => calls::registers(&mut input),
     }
 }

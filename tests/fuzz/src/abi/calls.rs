@@ -12,6 +12,7 @@ use bulkhead_abi::partition_info::{RegsRequest, Wanted};
 use bulkhead_abi::version::Negotiation;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width, console};
 
+use super::later;
 use crate::input::Input;
 
 /// The version at which arm-ffa decodes: below it, it panics on 64-bit direct messages.
@@ -54,6 +55,12 @@ pub fn registers(input: &mut Input<'_>) {
     let decoded = function::decode(registers.x[0]);
     if let (Call::Ffa(function, width), Ok(_)) = (decoded, FuncId::try_from(registers.w::<0>())) {
         compare(function, width, &registers);
+    }
+    if let Call::Ffa(function, width) = decoded {
+        later::reserved_bits(function, width, &registers);
+        if let Ok(theirs) = Interface::from_regs(THEIR_VERSION, &registers.x[..18]) {
+            later::compare(width, &registers, &theirs);
+        }
     }
     let _ = (call.to_string(), decoded.to_string());
 }

@@ -24,14 +24,14 @@ pub const VM_IDS: [u16; 4] = [1, 2, 3, 0x7fff];
 
 /// The descriptor of a VM's buffers, right or nearly so.
 pub fn vm_buffers(input: &mut Input<'_>) -> Vec<u8> {
-    let composite = |input: &mut Input<'_>| {
+    let composite = |input: &mut Input<'_>, first: u64| {
         let ranges = 1 + input.byte() % 8 / 6;
         let mut total = 0;
         let mut constituents = Vec::new();
         for _ in 0..ranges {
             let count = input.choose(&[1_u32, 1, 1, 1, 1, 1, 1, 1, 2, 5, 0, u32::MAX]);
             total += u64::from(count);
-            let near = NORMAL_MEMORY.0 + u64::from(input.byte() % 16) * 0x1000;
+            let near = first + u64::from(input.byte() % 16) * 0x1000;
             let address = if input.byte() < 0xe0 {
                 near
             } else {
@@ -48,8 +48,8 @@ pub fn vm_buffers(input: &mut Input<'_>) -> Vec<u8> {
         bytes.extend(constituents);
         bytes
     };
-    let rx = composite(input);
-    let tx = composite(input);
+    let rx = composite(input, NORMAL_MEMORY.0 + 0x1_0000);
+    let tx = composite(input, NORMAL_MEMORY.0 + 0x2_0000);
     let rx_offset = 16_u32;
     let tx_offset = rx_offset + u32::try_from(rx.len()).expect("small");
     let mut bytes = input.choose(&VM_IDS).to_le_bytes().to_vec();
@@ -164,14 +164,14 @@ pub fn call(
     registers
 }
 
-/// FFA_RXTX_MAP of one page each, which is right unless they are the same or taken.
+/// FFA_RXTX_MAP of one page each, which is right unless they are taken.
 pub fn map_buffers(input: &mut Input<'_>, step: u64, caller: Option<usize>) -> Registers {
     let (base, _) = caller.map_or(NORMAL_MEMORY, |index| IMAGE[index]);
     let mut call = noise(step);
     call.x[..8].fill(0);
     call.x[0] = Function::RxtxMap.id(Width::W64);
     call.x[1] = base + u64::from(input.byte() % 8) * 0x1000;
-    call.x[2] = base + u64::from(input.byte() % 8) * 0x1000;
+    call.x[2] = base + 0x8000 + u64::from(input.byte() % 8) * 0x1000;
     call.x[3] = 1;
     call
 }

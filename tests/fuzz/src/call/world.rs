@@ -146,7 +146,7 @@ impl World {
             run_timeout_ms: 100,
         });
         let shared = Rc::new(RefCell::new(Shared {
-            table_pages: usize::from(input.byte() % 8),
+            table_pages: 7 - usize::from(input.byte() % 8),
             ..Shared::default()
         }));
         let cores = std::array::from_fn(|index| Core {

@@ -104,6 +104,9 @@ pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<
     put(&mut bytes, handle, 8);
     let tag = if count == 0 { 0 } else { input.long() };
     put(&mut bytes, tag, 8);
+    // Now and then the receivers are said to be in the header.
+    let inside = !old && kind == Kind::RetrieveRequest && input.byte() >= 0xf8;
+    let (count, receivers) = if inside { (1, 32) } else { (count, receivers) };
     let array = [
         if old {
             0
@@ -120,8 +123,8 @@ pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<
         let value = field(input, *value);
         put(&mut bytes, value, 4);
     }
-    bytes.resize(receivers, 0);
-    for _ in 0..count {
+    bytes.resize(receivers.max(header), 0);
+    for _ in 0..if inside { 0 } else { count } {
         let endpoint = u64::from(input.half());
         put(&mut bytes, endpoint, 2);
         let permissions = input.choose(&[6_u64, 0, 1, 2, 5, 0xa, 9, 3, 0xc, 0x10]);
