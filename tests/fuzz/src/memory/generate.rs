@@ -60,6 +60,14 @@ fn composite(input: &mut Input<'_>, bytes: &mut Vec<u8>) {
     bytes.extend(ranges);
 }
 
+/// The 32-bit number at `at`.
+fn number(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes
+        .get(at..at + 4)
+        .and_then(|field| field.try_into().ok());
+    field.map_or(0, |field| u64::from(u32::from_le_bytes(field)))
+}
+
 /// The first fragment of a transaction descriptor, and the length of all of it.
 pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<u8>, u32) {
     let mut bytes = Vec::new();
@@ -81,11 +89,14 @@ pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<
     let receivers = header + gap;
     let end = receivers + size * usize::try_from(count).expect("small");
     let composite_gap = usize::from(input.byte() % 8 / 7) * 8;
+    // Now and then the composite descriptor is said to be in the receivers.
+    let nested = kind != Kind::RetrieveRequest && count != 0 && input.byte() >= 0xf8;
     let composite_at = if kind == Kind::RetrieveRequest {
         0
     } else {
         end + composite_gap
     };
+    let composite_at = if nested { end - 16 } else { composite_at };
 
     let sender = u64::from(input.half());
     put(&mut bytes, sender, 2);
@@ -142,7 +153,7 @@ pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<
         let reserved = field(input, 0);
         put(&mut bytes, reserved, 8);
     }
-    if composite_at != 0 && count != 0 {
+    if composite_at != 0 && count != 0 && !nested {
         bytes.resize(composite_at, 0);
         composite(input, &mut bytes);
     }
@@ -151,6 +162,12 @@ pub fn transaction(input: &mut Input<'_>, version: Version, kind: Kind) -> (Vec<
         bytes[at] = input.byte();
     }
     let total = u64::try_from(bytes.len()).expect("small");
+    let total = if nested {
+        let announced = number(&bytes, composite_at + 4);
+        total + announced * 16
+    } else {
+        total
+    };
     let total = field(input, total);
     if input.byte() >= 0xc0 {
         // A first fragment.
