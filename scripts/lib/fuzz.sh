@@ -28,12 +28,12 @@ need_fuzzers() {
         CARGO_TARGET_DIR=$fuzz_target_dir
         RUSTFLAGS=$fuzz_passes
         export CARGO_TARGET_DIR RUSTFLAGS
-        logged "$out/log/fuzz-build.log" host_cargo build --locked --release --target "$fuzz_triple" \
+        logged "$out/log/fuzz-build.log" host_cargo build --release --target "$fuzz_triple" \
             --manifest-path "$root/tests/fuzz/cargo-fuzz/Cargo.toml"
     ) || return 1
     [ "$toolchain" = rustup ] || fuzz_target_dir=$fuzz_target_dir/debian
     fuzzers=$fuzz_target_dir/$fuzz_triple/release
-    logged "$out/log/fuzz-seeds.log" host_cargo run --locked -p bulkhead-fuzz --bin make-seeds -- "$out/fuzz"
+    logged "$out/log/fuzz-seeds.log" host_cargo run -p bulkhead-fuzz --bin make-seeds -- "$out/fuzz"
 }
 
 # fuzz_replay TARGET FILE: runs one input.
