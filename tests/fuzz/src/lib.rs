@@ -12,16 +12,18 @@ pub mod manifest;
 pub mod memory;
 pub mod package;
 pub mod seeds;
+pub mod transfer_list;
 pub mod tree;
 
 /// A target.
 pub type Run = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Run); 6] = [
+pub const TARGETS: [(&str, Run); 7] = [
     ("tree", tree::run),
     ("manifest", manifest::run),
     ("package", package::run),
+    ("transfer_list", transfer_list::run),
     ("call", call::run),
     ("abi", abi::run),
     ("memory", memory::run),

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use bulkhead_abi::EndpointId;
-use bulkhead_manifest::package::PackageVersion;
+use bulkhead_manifest::package::PackageFormat;
 use bulkhead_manifest::{
     Accepted, MemoryKind, Package, PartitionLayout, Placement, Range, Reserved, SpManifest,
     SpmcManifest, check_package, check_partition,
@@ -254,7 +254,8 @@ fn together<'a>(
     check_layout(spmc, sp, &layout, earlier);
     check_ranges(spmc, sp, &layout, earlier);
     let package = Package {
-        version: PackageVersion::V2,
+        format: PackageFormat::SpkgV2,
+        hob_list: None,
         manifest: Range {
             base: 0x1000,
             size: 0x1000,
