@@ -134,7 +134,6 @@ const MADE: ([Masks; TABLE.len()], [u8; 256]) = {
     let mut rule = 0;
     while rule < TABLE.len() {
         let function = TABLE[rule].function;
-        assert!(TABLE[rule].last as usize <= REGISTERS.1);
         let mut version = 0;
         while version < VERSIONS {
             let mut register = REGISTERS.0;
