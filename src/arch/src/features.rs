@@ -43,8 +43,11 @@ pub struct Features {
     pub forced_write_back: bool,
     /// VMIDs have 16 bits.
     pub vmid16: bool,
-    /// Physical address bits as ID_AA64MMFR0_EL1.PARange encodes them, at most 5 (48 bits).
+    /// Physical address bits as ID_AA64MMFR0_EL1.PARange encodes them, at most 5 (48 bits), or 6
+    /// (52 bits) with `lpa2`.
     pub pa_range: u8,
+    /// Stage 2 has 52-bit descriptors with the 4 KiB granule (FEAT_LPA2).
+    pub lpa2: bool,
     /// HCRX_EL2 is there.
     pub hcrx: bool,
     /// The registers of fine-grained traps are there.
@@ -62,7 +65,18 @@ pub struct Features {
 }
 
 /// The widest output addresses that the 48-bit table format reaches.
-const PA_RANGE_48: u8 = 5;
+pub const PA_RANGE_48: u8 = 5;
+/// The widest output addresses that the 52-bit table format reaches.
+const PA_RANGE_52: u8 = 6;
+
+/// Whether stage 2 has 52-bit descriptors with the 4 KiB granule: ID_AA64MMFR0_EL1.TGran4_2 says so,
+/// or leaves it to TGran4.
+fn lpa2(mmfr0: u64) -> bool {
+    match field(mmfr0, 40) {
+        0 => field(mmfr0, 28) == 1,
+        granule => granule == 3,
+    }
+}
 
 fn field(register: u64, shift: u32) -> u8 {
     ((register >> shift) & 0xf) as u8
@@ -96,7 +110,12 @@ impl Features {
                 && copy::probe(Probe::Gcr).is_some(),
             forced_write_back: field(mmfr2, 40) != 0,
             vmid16: field(mmfr1, 4) == 2,
-            pa_range: field(mmfr0, 0).min(PA_RANGE_48),
+            pa_range: field(mmfr0, 0).min(if lpa2(mmfr0) {
+                PA_RANGE_52
+            } else {
+                PA_RANGE_48
+            }),
+            lpa2: lpa2(mmfr0),
             hcrx: field(mmfr1, 40) != 0 && copy::probe(Probe::Hcrx).is_some(),
             fine_grained_traps: field(mmfr0, 56) != 0 && copy::probe(Probe::Hfgrtr).is_some(),
             counters,
@@ -131,6 +150,7 @@ impl Features {
                 "FEAT_S2FWB",
             ),
             (self.vmid16, other.vmid16, "FEAT_VMID16"),
+            (self.lpa2, other.lpa2, "FEAT_LPA2"),
             (
                 self.pa_range > other.pa_range,
                 false,

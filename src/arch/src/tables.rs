@@ -4,15 +4,15 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::Space;
 use bulkhead_mm::stage2::Stage2;
 use bulkhead_mm::table::{ENTRIES, TableMemory};
-use bulkhead_mm::tlb::{Invalidation, Maintenance, Stage};
+use bulkhead_mm::tlb::{
+    self, Barrier, Instructions, Invalidation, Maintenance, Roots, Stage, Tlbi,
+};
 
 use crate::context::StageTwo;
-use crate::entry;
-use crate::features::Features;
-use crate::sysreg;
+use crate::features::{Features, PA_RANGE_48};
+use crate::{cache, entry, sysreg};
 
 /// The pages that tables are made of: a part of Bulkhead's RAM, in the linear area.
 #[derive(Clone, Copy, Debug)]
@@ -64,24 +64,67 @@ impl TableMemory for TablePages {
         // has it alone.
         unsafe { first.write_bytes(0, ENTRIES) }
     }
+
+    fn clean(&mut self, table: Pa, index: usize, count: usize) {
+        let first = core::ptr::from_ref(self.entry(table, index)).addr();
+        cache::clean_to_coherency(first, count * size_of::<u64>());
+    }
 }
 
-/// Beyond this many operations, everything of the stage is invalidated instead.
-const MANY: u64 = 512;
+/// This core: the sequences of [`tlb`], executed.
+#[derive(Clone, Copy, Default, Debug)]
+struct Core;
 
-fn publish() {
-    // SAFETY: barriers change no state.
-    unsafe { core::arch::asm!("dsb ishst", "isb", options(nostack, preserves_flags)) }
+macro_rules! execute {
+    ($($instruction:literal),+ $(, $operand:expr)?) => {
+        // SAFETY: barriers and invalidations change no state that Rust knows of: walks happen again,
+        // no more.
+        unsafe {
+            core::arch::asm!(
+                $($instruction),+,
+                $(in(reg) $operand,)?
+                options(nostack, preserves_flags),
+            )
+        }
+    };
 }
 
-/// The operand's address field: bits 55:12 of an address in 43:0.
-const fn operand(address: u64) -> u64 {
-    (address >> 12) & 0xfff_ffff_ffff
-}
+impl Instructions for Core {
+    #[inline]
+    fn barrier(&mut self, barrier: Barrier) {
+        match barrier {
+            Barrier::Stores => execute!("dsb ishst"),
+            Barrier::All => execute!("dsb ish"),
+            Barrier::Instructions => execute!("isb"),
+        }
+    }
 
-fn addresses(what: Invalidation) -> Option<impl Iterator<Item = u64>> {
-    let count = what.bytes.checked_div(what.stride)?;
-    (count <= MANY).then(|| (0..count).map(move |step| what.start + step * what.stride))
+    #[inline]
+    fn tlbi(&mut self, operation: Tlbi) {
+        match operation {
+            Tlbi::Va(operand) => execute!("tlbi vae2is, {}", operand),
+            Tlbi::AllEl2 => execute!("tlbi alle2is"),
+            Tlbi::Ipa(operand) => execute!("tlbi ipas2e1is, {}", operand),
+            Tlbi::StageOne => execute!("tlbi vmalle1is"),
+            Tlbi::BothStages => execute!("tlbi vmalls12e1is"),
+            Tlbi::AllEl1 => execute!("tlbi alle1is"),
+        }
+    }
+
+    fn roots(&self) -> Roots {
+        Roots {
+            vttbr: sysreg::read!("vttbr_el2"),
+            vsttbr: sysreg::read!("S3_4_C2_C6_0"),
+        }
+    }
+
+    fn load_roots(&mut self, roots: Roots) {
+        // SAFETY: `Instructions::load_roots`: no lower level runs until the roots are its own again.
+        unsafe {
+            sysreg::write!("vttbr_el2", roots.vttbr);
+            sysreg::write!("S3_4_C2_C6_0", roots.vsttbr);
+        }
+    }
 }
 
 /// TLB maintenance of S-EL2's own stage 1.
@@ -90,28 +133,12 @@ pub struct OwnTlb;
 
 impl Maintenance for OwnTlb {
     fn publish(&mut self) {
-        publish();
+        tlb::publish(&mut Core);
     }
 
     fn invalidate(&mut self, what: Invalidation) {
         debug_assert_eq!(what.stage, Stage::One);
-        // SAFETY: invalidation makes walks happen again, no more.
-        unsafe {
-            core::arch::asm!("dsb ishst", options(nostack, preserves_flags));
-            match addresses(what) {
-                Some(addresses) => {
-                    for address in addresses {
-                        core::arch::asm!(
-                            "tlbi vae2is, {}",
-                            in(reg) operand(address),
-                            options(nostack, preserves_flags),
-                        );
-                    }
-                }
-                None => core::arch::asm!("tlbi alle2is", options(nostack, preserves_flags)),
-            }
-            core::arch::asm!("dsb ish", "isb", options(nostack, preserves_flags));
-        }
+        tlb::invalidate_stage_one(&mut Core, 0, what);
     }
 }
 
@@ -119,65 +146,20 @@ impl Maintenance for OwnTlb {
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionTlb(pub StageTwo);
 
-/// Bit 63 of the operand: the address is in the non-secure IPA space (bug class 59).
-const NON_SECURE: u64 = 1 << 63;
-
 impl Maintenance for PartitionTlb {
     fn publish(&mut self) {
-        publish();
+        tlb::publish(&mut Core);
     }
 
     fn invalidate(&mut self, what: Invalidation) {
         debug_assert_eq!(what.stage, Stage::Two);
-        let space = match what.space {
-            Space::Secure => 0,
-            Space::NonSecure => NON_SECURE,
-        };
-        let loaded = (sysreg::read!("vttbr_el2"), sysreg::read!("S3_4_C2_C6_0"));
-        // SAFETY: the partition's own roots are loaded while its VMID is needed (DECISIONS 28), and
-        // those that were loaded come back; no lower level runs in between.
-        unsafe {
-            sysreg::write!("vttbr_el2", self.0.vttbr);
-            sysreg::write!("S3_4_C2_C6_0", self.0.vsttbr);
-            core::arch::asm!("isb", "dsb ishst", options(nostack, preserves_flags));
-            match addresses(what) {
-                Some(addresses) => {
-                    for address in addresses {
-                        core::arch::asm!(
-                            "tlbi ipas2e1is, {}",
-                            in(reg) operand(address) | space,
-                            options(nostack, preserves_flags),
-                        );
-                    }
-                    // Combined entries hold stage-2 results too (W9).
-                    core::arch::asm!(
-                        "dsb ish",
-                        "tlbi vmalle1is",
-                        options(nostack, preserves_flags),
-                    );
-                }
-                None => core::arch::asm!("tlbi vmalls12e1is", options(nostack, preserves_flags)),
-            }
-            core::arch::asm!("dsb ish", "isb", options(nostack, preserves_flags));
-            sysreg::write!("vttbr_el2", loaded.0);
-            sysreg::write!("S3_4_C2_C6_0", loaded.1);
-        }
-        sysreg::isb();
+        tlb::invalidate_stage_two(&mut Core, self.0.roots(), what);
     }
 }
 
 /// Invalidates everything of the EL1&0 regime on all cores: before VMIDs are used for the first time.
 pub fn invalidate_all_partitions() {
-    // SAFETY: as above.
-    unsafe {
-        core::arch::asm!(
-            "dsb ishst",
-            "tlbi alle1is",
-            "dsb ish",
-            "isb",
-            options(nostack)
-        );
-    }
+    tlb::invalidate_all_vmids(&mut Core);
 }
 
 /// VTCR_EL2 and VSTCR_EL2: walks of inner shareable write-back memory, 4 KiB granule.
@@ -187,22 +169,39 @@ const VTCR_VS: u64 = 1 << 19;
 /// VTCR_EL2.NSA: the non-secure IPA space leads to the non-secure physical one. NSW = 0: its tables
 /// are secure.
 const VTCR_NSA: u64 = 1 << 30;
+/// VTCR_EL2.DS: descriptors hold 52-bit addresses.
+const VTCR_DS_SHIFT: u32 = 32;
+/// VTCR_EL2 and VSTCR_EL2: SL2, which with SL0 says where a walk starts.
+const SL2_SHIFT: u32 = 33;
 /// VTCR_EL2 and VSTCR_EL2: RES1. VSTCR_EL2.SA = SW = 0: the secure IPA space and its tables are
 /// secure.
 const RES1: u64 = 1 << 31;
 
 impl StageTwo {
+    const fn roots(&self) -> Roots {
+        Roots {
+            vttbr: self.vttbr,
+            vsttbr: self.vsttbr,
+        }
+    }
+
     /// The registers for a partition with the two roots and `vmid`, which is not zero and fits
     /// [`Features::vmid16`].
     pub fn new(secure: &Stage2, non_secure: &Stage2, vmid: u16, features: &Features) -> Self {
         let layout = secure.layout();
-        let shape = layout.t0sz() | layout.sl0() << 6;
-        let pa_size = u64::from(features.pa_range) << 16;
+        let shape = layout.t0sz() | layout.sl0() << 6 | layout.sl2() << SL2_SHIFT;
+        let format = layout.ds() << VTCR_DS_SHIFT;
+        // Without DS, output addresses have 48 bits at most.
+        let pa_range = match layout.ds() {
+            0 => features.pa_range.min(PA_RANGE_48),
+            _ => features.pa_range,
+        };
+        let pa_size = u64::from(pa_range) << 16;
         let vmid_size = if features.vmid16 { VTCR_VS } else { 0 };
         Self {
             vttbr: u64::from(vmid) << 48 | non_secure.root().0,
             vsttbr: secure.root().0,
-            vtcr: RES1 | VTCR_NSA | vmid_size | pa_size | WALKS | shape,
+            vtcr: RES1 | VTCR_NSA | vmid_size | pa_size | format | WALKS | shape,
             vstcr: RES1 | shape,
         }
     }

@@ -116,7 +116,7 @@ pub enum BranchTargets {
 }
 
 /// Shareability, bits [9:8]: inner shareable.
-const SH_INNER: u64 = 0b11 << 8;
+pub(crate) const SH_INNER: u64 = 0b11 << 8;
 /// Access flag, bit 10: the first access does not fault.
 const AF: u64 = 1 << 10;
 

@@ -3,18 +3,16 @@
 //! tables.
 //!
 //! - A table is filled, and published, before it is linked.
-//! - A valid descriptor is made invalid, and invalidated, before another takes its place.
-//! - A table is freed after its link has been invalidated.
+//! - A valid descriptor is made invalid, and invalidated, before another takes its place; of a
+//!   contiguous run, all descriptors.
+//! - A table is retired when it is unlinked, and freed after its link has been invalidated.
 
 use crate::addr::{PAGE_SIZE, Pa};
-use crate::plan::MapError;
+use crate::plan::{MapError, cuts_run};
 use crate::pool::PagePool;
-use crate::table::{
-    Descriptor, ENTRIES, INVALID, Level, Part, Span, TableMemory, attribute_bits, leaf_descriptor,
-    table_descriptor,
-};
+use crate::table::{CONTIGUOUS, Descriptor, ENTRIES, INVALID, Level, Part, Span, TableMemory};
 use crate::tlb::Maintenance;
-use crate::tree::{Format, Request, Tree};
+use crate::tree::{Format, Request, Reshape, Tree};
 
 /// Whether a walk can reach a table while it is being edited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,8 +35,7 @@ pub(crate) struct Editor<'a, 'b, M: ?Sized, B: ?Sized> {
 struct Removed {
     /// The blocks and pages, and the smallest one's size.
     leaves: Option<(Span, u64)>,
-    /// The tables: the last one, whose first descriptor holds the address of the one before it. As
-    /// a descriptor, that address is invalid.
+    /// The retired tables.
     tables: Option<Pa>,
 }
 
@@ -51,11 +48,6 @@ impl Removed {
         };
         self.leaves = Some((span, stride.min(entry.bytes())));
     }
-
-    fn add_table(&mut self, table: Pa, mem: &mut (impl TableMemory + ?Sized)) {
-        mem.write(table, 0, self.tables.map_or(INVALID, |before| before.0));
-        self.tables = Some(table);
-    }
 }
 
 impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
@@ -65,39 +57,41 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
         tree: &Tree<F>,
         request: &Request,
     ) -> Result<(), MapError> {
-        self.reserve(tree.tables_to_map(request, self.mem)?)?;
+        self.reserve(tree, tree.tables_to_map(request, self.mem)?)?;
         let start = tree.geometry.start();
         self.fill(tree, tree.root, start, request.span, request, Link::Linked)?;
+        self.merge_runs(tree, tree.root, start, request.span);
         self.maintenance.publish();
         Ok(())
     }
 
     /// Unmaps `span`.
     pub(crate) fn unmap<F: Format>(&mut self, tree: &Tree<F>, span: Span) -> Result<(), MapError> {
-        self.reserve(tree.tables_to_unmap(span, self.mem)?)?;
+        self.reserve(tree, tree.tables_to_unmap(span, self.mem)?)?;
         let mut removed = Removed::default();
         self.clear(tree, tree.root, tree.geometry.start(), span, &mut removed)?;
         if let Some((span, stride)) = removed.leaves {
             self.maintenance.invalidate(tree.invalidation(span, stride));
         }
-        self.free_chain(removed.tables);
+        self.pool.free_retired(removed.tables);
         Ok(())
     }
 
     /// Unmaps everything and frees all tables.
     pub(crate) fn release<F: Format>(&mut self, tree: &Tree<F>) {
-        let mut removed = Removed::default();
+        let mut retired = None;
         let everything = tree.everything();
         let level = tree.geometry.start();
         for part in everything.parts(level) {
             let (table, index) = tree.geometry.slot(tree.root, level, part.entry.start);
             let bits = self.mem.read(table, index);
             self.mem.write(table, index, INVALID);
-            self.detach(bits, level, &mut removed);
+            self.detach(tree, bits, level, &mut retired);
         }
+        tree.clean_root(self.mem);
         self.maintenance
             .invalidate(tree.invalidation(everything, PAGE_SIZE));
-        self.free_chain(removed.tables);
+        self.pool.free_retired(retired);
         let mut root = tree.root.0;
         for _ in 0..tree.geometry.root_pages() {
             self.free(Pa(root));
@@ -105,9 +99,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
         }
     }
 
-    /// Refuses an edit for which the pool lacks pages: with this, no allocation of it fails.
-    fn reserve(&self, tables: usize) -> Result<(), MapError> {
-        if tables <= self.pool.available() {
+    /// Refuses an edit for which the account lacks pages: with this, no allocation of it fails.
+    fn reserve<F: Format>(&self, tree: &Tree<F>, tables: usize) -> Result<(), MapError> {
+        if tables <= self.pool.available(tree.account) {
             Ok(())
         } else {
             Err(MapError::NoMemory)
@@ -124,27 +118,157 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
         request: &Request,
         link: Link,
     ) -> Result<(), MapError> {
+        let mut made = 0_u16;
         for part in span.parts(level) {
             let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
-            let present = Descriptor::decode(self.mem.read(slot, index), level);
-            if let (Descriptor::Invalid, Some(leaf)) = (present, request.leaf(level, &part.entry)) {
+            let present = tree.decode(self.mem.read(slot, index), level);
+            let leaf = request.leaf(&tree.geometry, level, &part.entry);
+            if let (Descriptor::Invalid, Some(leaf)) = (present, leaf) {
                 self.mem.write(slot, index, leaf);
+                made = made.saturating_add(1);
                 continue;
             }
             let next_level = level.next().ok_or(MapError::Overlap)?;
             match present {
                 Descriptor::Table(next) => {
                     self.fill(tree, next, next_level, part.span, request, link)?;
+                    if !self.merge_table(tree, table, level, next, part.entry) {
+                        self.merge_runs(tree, next, next_level, part.span);
+                    }
                 }
                 Descriptor::Invalid => {
-                    let next = self.alloc()?;
+                    let next = self.pool.alloc(tree.account, self.mem)?;
                     self.fill(tree, next, next_level, part.span, request, Link::New)?;
-                    self.link(slot, index, next, link);
+                    tree.clean(self.mem, next, next_level, part.entry);
+                    if link == Link::Linked {
+                        self.maintenance.publish();
+                    }
+                    let descriptor = tree.geometry.format().table(next);
+                    self.mem.write(slot, index, descriptor);
+                    made = made.saturating_add(1);
                 }
                 Descriptor::Block(_) | Descriptor::Page(_) => return Err(MapError::Overlap),
             }
         }
+        if link == Link::Linked {
+            tree.clean(self.mem, table, level, span);
+        }
+        self.pool.count(table, made, 0);
         Ok(())
+    }
+
+    /// Puts a block in the place of the table `next`, to which the descriptor of `level` for `entry`
+    /// in `table` points, if `next` maps just what a block would. Whether it did.
+    fn merge_table<F: Format>(
+        &mut self,
+        tree: &Tree<F>,
+        table: Pa,
+        level: Level,
+        next: Pa,
+        entry: Span,
+    ) -> bool {
+        let format = tree.geometry.format();
+        let merges = tree.reshape == Reshape::SplitAndMerge && level.can_map(format);
+        if !merges || self.pool.live(next) != ENTRIES {
+            return false;
+        }
+        let below = level
+            .next()
+            .and_then(|below| Some((below, tree.uniform(self.mem, next, 0, ENTRIES, below)?)));
+        let Some((below, uniform)) = below else {
+            return false;
+        };
+        let (slot, index) = tree.geometry.slot(table, level, entry.start);
+        self.mem.write(slot, index, INVALID);
+        tree.clean(self.mem, table, level, entry);
+        self.maintenance
+            .invalidate(tree.invalidation(entry, below.bytes()));
+        let block = format.leaf(level, uniform.output, uniform.attributes);
+        self.mem.write(slot, index, block);
+        tree.clean(self.mem, table, level, entry);
+        self.free(next);
+        true
+    }
+
+    /// Makes contiguous the runs of `table` that `span` has completed: those at its ends.
+    fn merge_runs<F: Format>(&mut self, tree: &Tree<F>, table: Pa, level: Level, span: Span) {
+        if tree.reshape != Reshape::SplitAndMerge || !level.can_map(tree.geometry.format()) {
+            return;
+        }
+        let ends = [span.start, span.end.saturating_sub(1)];
+        let [first, last] = ends.map(|input| Span::run(level, input));
+        for run in [first, last.filter(|last| Some(*last) != first)] {
+            let Some(run) = run else { continue };
+            match tree.uniform_run(self.mem, table, level, &run) {
+                Some(uniform) if !uniform.contiguous => {
+                    self.break_run(tree, table, level, run);
+                    let attributes = uniform.attributes | CONTIGUOUS;
+                    self.make_run(tree, table, level, run, uniform.output, attributes, None);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes the run `run` of `table` invalid, and invalidates it.
+    fn break_run<F: Format>(&mut self, tree: &Tree<F>, table: Pa, level: Level, run: Span) {
+        for part in run.parts(level) {
+            let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
+            self.mem.write(slot, index, INVALID);
+        }
+        tree.clean(self.mem, table, level, run);
+        self.maintenance
+            .invalidate(tree.invalidation(run, level.bytes()));
+    }
+
+    /// Fills the broken run `run` of `table`, but not the entries in `hole`; returns how many those
+    /// are.
+    #[expect(clippy::too_many_arguments, reason = "what to write, and where")]
+    fn make_run<F: Format>(
+        &mut self,
+        tree: &Tree<F>,
+        table: Pa,
+        level: Level,
+        run: Span,
+        output: u64,
+        attributes: u64,
+        hole: Option<Span>,
+    ) -> u16 {
+        let mut left_out = 0_u16;
+        for part in run.parts(level) {
+            if hole.is_some_and(|hole| hole.contains(&part.entry)) {
+                left_out = left_out.saturating_add(1);
+                continue;
+            }
+            let offset = part.entry.start.saturating_sub(run.start);
+            let output = output.saturating_add(offset);
+            let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
+            let descriptor = tree.geometry.format().leaf(level, output, attributes);
+            self.mem.write(slot, index, descriptor);
+        }
+        tree.clean(self.mem, table, level, run);
+        left_out
+    }
+
+    /// Splits the contiguous run of `table` in which `input` is; what of it is in `span` is removed.
+    /// Returns how many entries that is.
+    fn split_run<F: Format>(
+        &mut self,
+        tree: &Tree<F>,
+        table: Pa,
+        level: Level,
+        input: u64,
+        span: Span,
+    ) -> Result<u16, MapError> {
+        let run = Span::run(level, input).ok_or(MapError::NotMapped)?;
+        let uniform = tree
+            .uniform_run(self.mem, table, level, &run)
+            .ok_or(MapError::NotMapped)?;
+        self.break_run(tree, table, level, run);
+        let (output, attributes) = (uniform.output, uniform.attributes);
+        let removed = self.make_run(tree, table, level, run, output, attributes, Some(span));
+        self.maintenance.publish();
+        Ok(removed)
     }
 
     /// Removes `span` from `table`, all of which is mapped.
@@ -156,34 +280,51 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
         span: Span,
         removed: &mut Removed,
     ) -> Result<(), MapError> {
+        let mut broken = 0_u16;
         for part in span.parts(level) {
             let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
-            let bits = self.mem.read(slot, index);
-            match (Descriptor::decode(bits, level), level.next()) {
+            let mut bits = self.mem.read(slot, index);
+            let leaf = tree.decode(bits, level) != Descriptor::Invalid;
+            if leaf && cuts_run(bits, level, &part, &span) {
+                let removed = self.split_run(tree, table, level, part.entry.start, span)?;
+                broken = broken.saturating_add(removed);
+                bits = self.mem.read(slot, index);
+            }
+            match (tree.decode(bits, level), level.next()) {
+                // Removed with its run.
+                (Descriptor::Invalid, _) => continue,
                 (Descriptor::Table(next), Some(next_level)) => {
                     self.clear(tree, next, next_level, part.span, removed)?;
-                    if part.is_whole() || self.is_empty(next) {
-                        self.mem.write(slot, index, INVALID);
-                        removed.add_table(next, self.mem);
+                    if self.pool.live(next) != 0 {
+                        continue;
                     }
+                    self.mem.write(slot, index, INVALID);
+                    removed.tables = self.pool.retire(next, removed.tables);
+                    broken = broken.saturating_add(1);
                 }
                 (Descriptor::Block(_) | Descriptor::Page(_), _) if part.is_whole() => {
                     self.mem.write(slot, index, INVALID);
                     removed.add_leaf(part.entry);
+                    broken = broken.saturating_add(1);
                 }
                 (Descriptor::Block(output), Some(next_level)) => {
-                    let attributes = attribute_bits(bits);
+                    let attributes = tree.geometry.format().attributes(bits);
                     let next = self.split(tree, next_level, &part, output.0, attributes)?;
                     self.maintenance.publish();
                     self.mem.write(slot, index, INVALID);
+                    tree.clean(self.mem, table, level, part.entry);
                     self.maintenance
                         .invalidate(tree.invalidation(part.entry, level.bytes()));
-                    self.mem.write(slot, index, table_descriptor(next));
+                    let descriptor = tree.geometry.format().table(next);
+                    self.mem.write(slot, index, descriptor);
+                    tree.clean(self.mem, table, level, part.entry);
                     self.maintenance.publish();
                 }
                 _ => return Err(MapError::NotMapped),
             }
         }
+        tree.clean(self.mem, table, level, span);
+        self.pool.count(table, 0, broken);
         Ok(())
     }
 
@@ -197,74 +338,61 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
         output: u64,
         attributes: u64,
     ) -> Result<Pa, MapError> {
-        let table = self.alloc()?;
+        let table = self.pool.alloc(tree.account, self.mem)?;
+        let format = tree.geometry.format();
+        let mut made = 0_u16;
         for part in block.entry.parts(level) {
             let offset = part.entry.start.saturating_sub(block.entry.start);
             let output = output.saturating_add(offset);
             let descriptor = match (part.entry.intersection(&block.span), level.next()) {
-                (None, _) => leaf_descriptor(level, output, attributes),
+                (None, _) => {
+                    let run = Span::run(level, part.entry.start);
+                    let whole = run.is_some_and(|run| run.intersection(&block.span).is_none());
+                    let contiguous = if whole { CONTIGUOUS } else { 0 };
+                    format.leaf(level, output, attributes | contiguous)
+                }
                 (Some(hole), Some(next)) if hole != part.entry => {
                     let block = Part {
                         span: hole,
                         entry: part.entry,
                     };
-                    table_descriptor(self.split(tree, next, &block, output, attributes)?)
+                    format.table(self.split(tree, next, &block, output, attributes)?)
                 }
                 (Some(_), _) => continue,
             };
             let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
             self.mem.write(slot, index, descriptor);
+            made = made.saturating_add(1);
         }
+        tree.clean(self.mem, table, level, block.entry);
+        self.pool.count(table, made, 0);
         Ok(table)
     }
 
-    /// Puts the tables at and below a descriptor of `level`, which is not linked any more, among
-    /// those to free.
-    fn detach(&mut self, bits: u64, level: Level, removed: &mut Removed) {
-        let (Descriptor::Table(table), Some(level)) =
-            (Descriptor::decode(bits, level), level.next())
+    /// Retires the tables at and below a descriptor of `level`, which is not linked any more.
+    fn detach<F: Format>(
+        &mut self,
+        tree: &Tree<F>,
+        bits: u64,
+        level: Level,
+        retired: &mut Option<Pa>,
+    ) {
+        let (Descriptor::Table(table), Some(level)) = (tree.decode(bits, level), level.next())
         else {
             return;
         };
         if level != Level::Three {
             for index in 0..ENTRIES {
                 let bits = self.mem.read(table, index);
-                self.detach(bits, level, removed);
+                self.detach(tree, bits, level, retired);
             }
         }
-        removed.add_table(table, self.mem);
-    }
-
-    /// Makes the empty entry `index` of `table` point to the new table `next`.
-    fn link(&mut self, table: Pa, index: usize, next: Pa, link: Link) {
-        if link == Link::Linked {
-            self.maintenance.publish();
-        }
-        self.mem.write(table, index, table_descriptor(next));
-    }
-
-    fn is_empty(&self, table: Pa) -> bool {
-        (0..ENTRIES).all(|index| self.mem.read(table, index) == INVALID)
-    }
-
-    /// A table. The plan has counted it, so there is one.
-    fn alloc(&mut self) -> Result<Pa, MapError> {
-        self.pool.alloc(self.mem).ok_or(MapError::NoMemory)
+        *retired = self.pool.retire(table, *retired);
     }
 
     fn free(&mut self, table: Pa) {
         // Every table came from the pool, which the tests' balance shows; one that had not would be
         // lost, and nothing else.
         let _ = self.pool.free(table);
-    }
-
-    /// Frees tables chained by [`Removed::add_table`].
-    fn free_chain(&mut self, last: Option<Pa>) {
-        let mut next = last;
-        while let Some(table) = next {
-            let before = self.mem.read(table, 0);
-            self.free(table);
-            next = (before != INVALID).then_some(Pa(before));
-        }
     }
 }

@@ -37,4 +37,4 @@ pub mod tlb;
 mod tree;
 
 pub use plan::MapError;
-pub use tree::Mapping;
+pub use tree::{Mapping, Reshape};

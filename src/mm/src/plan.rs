@@ -5,8 +5,9 @@
 use core::fmt;
 
 use crate::addr::Pa;
-use crate::table::{Descriptor, Level, Span, TableMemory};
-use crate::tree::{Format, Request, Split, Tree};
+use crate::pool::NoPages;
+use crate::table::{CONTIGUOUS, Descriptor, Level, Part, Span, TableMemory};
+use crate::tree::{Format, Request, Reshape, Tree};
 
 /// Why a mapping was not changed. The tables and the pool are as they were.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,10 +22,16 @@ pub enum MapError {
     Overlap,
     /// A page of the range is not mapped.
     NotMapped,
-    /// The pool has too few pages.
+    /// The account has too few pages left.
     NoMemory,
-    /// A block of S-EL2's own tables would have to be split.
+    /// A block or contiguous run would have to be split where [`Reshape::Never`] holds.
     Split,
+}
+
+impl From<NoPages> for MapError {
+    fn from(_: NoPages) -> Self {
+        Self::NoMemory
+    }
 }
 
 impl fmt::Display for MapError {
@@ -74,9 +81,7 @@ impl<F: Format> Tree<F> {
         let mut needed = 0_usize;
         for part in span.parts(level) {
             let present = match table {
-                Some(table) => {
-                    Descriptor::decode(self.read(mem, table, level, part.entry.start), level)
-                }
+                Some(table) => self.decode(self.read(mem, table, level, part.entry.start), level),
                 None => Descriptor::Invalid,
             };
             let below = match present {
@@ -84,7 +89,11 @@ impl<F: Format> Tree<F> {
                 Descriptor::Table(next) => {
                     self.map_below(Some(next), next_level, part.span, request, mem)?
                 }
-                Descriptor::Invalid if request.leaf(level, &part.entry).is_some() => 0,
+                Descriptor::Invalid
+                    if request.leaf(&self.geometry, level, &part.entry).is_some() =>
+                {
+                    0
+                }
                 Descriptor::Invalid => self
                     .map_below(None, next_level, part.span, request, mem)?
                     .saturating_add(1),
@@ -106,7 +115,7 @@ impl<F: Format> Tree<F> {
         };
         for part in span.parts(Level::Three) {
             let bits = self.read(mem, table, Level::Three, part.entry.start);
-            if Descriptor::decode(bits, Level::Three) != Descriptor::Invalid {
+            if self.decode(bits, Level::Three) != Descriptor::Invalid {
                 return Err(MapError::Overlap);
             }
         }
@@ -132,21 +141,32 @@ impl<F: Format> Tree<F> {
         let mut needed = 0_usize;
         for part in span.parts(level) {
             let bits = self.read(mem, table, level, part.entry.start);
-            let below = match (Descriptor::decode(bits, level), level.next()) {
+            let below = match (self.decode(bits, level), level.next()) {
                 (Descriptor::Table(next), Some(level)) => {
                     self.unmap_below(next, level, part.span, mem)?
                 }
-                (Descriptor::Block(_) | Descriptor::Page(_), _) if part.is_whole() => 0,
-                (Descriptor::Block(_), Some(_)) => match F::SPLIT {
-                    Split::BreakBeforeMake => tables_to_split(level, part.span),
-                    Split::Refuse => return Err(MapError::Split),
-                },
+                (Descriptor::Block(_) | Descriptor::Page(_), next) => {
+                    let partial = !part.is_whole() || cuts_run(bits, level, &part, &span);
+                    if partial && self.reshape == Reshape::Never {
+                        return Err(MapError::Split);
+                    }
+                    match next {
+                        Some(_) if !part.is_whole() => tables_to_split(level, part.span),
+                        _ => 0,
+                    }
+                }
                 _ => return Err(MapError::NotMapped),
             };
             needed = needed.saturating_add(below);
         }
         Ok(needed)
     }
+}
+
+/// Whether the descriptor `bits` is one of a contiguous run of which `span` is only a part.
+pub(crate) fn cuts_run(bits: u64, level: Level, part: &Part, span: &Span) -> bool {
+    bits & CONTIGUOUS != 0
+        && Span::run(level, part.entry.start).is_some_and(|run| !span.contains(&run))
 }
 
 /// How many tables take the place of a block of `level` of which `hole`, but not all, is unmapped.

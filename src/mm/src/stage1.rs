@@ -5,10 +5,10 @@ use crate::addr::{Pa, Va};
 use crate::attrs::{BranchTargets, Space, Stage1Attributes};
 use crate::commit::Editor;
 use crate::plan::MapError;
-use crate::pool::PagePool;
-use crate::table::{Geometry, Level, TableMemory};
+use crate::pool::{Account, PagePool};
+use crate::table::{AddressFormat, Geometry, Level, TableMemory, Walks};
 use crate::tlb::{Maintenance, Stage};
-use crate::tree::{Format, Mapping, Split, Tree};
+use crate::tree::{Format, Mapping, Reshape, Tree};
 
 /// How many bits of a virtual address the tables resolve.
 pub const VA_BITS: u32 = 39;
@@ -27,8 +27,6 @@ impl Format for Stage1Format {
     type Attributes = Stage1Attributes;
     const STAGE: Stage = Stage::One;
     const BASE: u64 = UPPER_HALF.0;
-    // The block may hold the code or the stack that splits it (`reference/BUG-CLASSES.md` 61).
-    const SPLIT: Split = Split::Refuse;
 
     fn space(&self) -> Space {
         Space::Secure
@@ -52,20 +50,17 @@ pub struct Stage1 {
 
 impl Stage1 {
     /// An upper half in which nothing is mapped, and branch targets are unchecked. `None` if the
-    /// pool has no page for the root.
+    /// pool has no page for the root. The tables count against the SPMC's quota.
     pub fn new(pool: &mut PagePool<'_>, mem: &mut (impl TableMemory + ?Sized)) -> Option<Self> {
-        let root = pool.alloc(mem)?;
-        let geometry = Geometry::new(Level::One, VA_BITS);
+        let geometry = Geometry::new(Level::One, VA_BITS, AddressFormat::Bits48);
         let format = Stage1Format {
             targets: BranchTargets::Unchecked,
         };
-        Some(Self {
-            tree: Tree {
-                root,
-                geometry,
-                format,
-            },
-        })
+        // A block may hold the code or the stack that splits it (`reference/BUG-CLASSES.md` 61).
+        let reshape = Reshape::Never;
+        let (walks, account) = (Walks::Cached, Account::SPMC);
+        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        Some(Self { tree })
     }
 
     /// The same tables, whose executable mappings from now on say `targets`.
@@ -112,9 +107,9 @@ impl Stage1 {
     /// empty.
     ///
     /// # Errors
-    /// [`MapError`], and nothing has changed. A range that ends within a block is
-    /// [`MapError::Split`]: all of the block would be unmapped for a moment, and it may hold the
-    /// code that does this.
+    /// [`MapError`], and nothing has changed. A range that ends within a block or a contiguous run
+    /// is [`MapError::Split`]: all of it would be unmapped for a moment, and it may hold the code
+    /// that does this. Unmap what was mapped by one call.
     pub fn unmap(
         &mut self,
         va: Va,

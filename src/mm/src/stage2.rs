@@ -6,15 +6,17 @@ use crate::addr::Pa;
 use crate::attrs::{Space, Stage2Attributes};
 use crate::commit::Editor;
 use crate::plan::MapError;
-use crate::pool::PagePool;
-use crate::table::{Geometry, Level, TableMemory};
+use crate::pool::{Account, PagePool};
+use crate::table::{AddressFormat, Geometry, Level, TableMemory, Walks};
 use crate::tlb::{Maintenance, Stage};
-use crate::tree::{Format, Mapping, Split, Tree};
+use crate::tree::{Format, Mapping, Reshape, Tree};
 
 /// The smallest IPA size that [`Stage2Layout::new`] takes, in bits.
 pub const MIN_IPA_BITS: u32 = 32;
 /// The largest IPA size that [`Stage2Layout::new`] takes, in bits: without FEAT_LPA2.
 pub const MAX_IPA_BITS: u32 = 48;
+/// The largest IPA size that [`Stage2Layout::lpa2`] takes, in bits.
+pub const MAX_LPA2_IPA_BITS: u32 = 52;
 /// The largest IPA size for which a walk starts at level 1: 16 concatenated tables of 512 GiB.
 const MAX_LEVEL_1_BITS: u32 = 43;
 /// The width of an address, from which T0SZ counts down.
@@ -23,6 +25,8 @@ const ADDRESS_BITS: u32 = 64;
 const SL0_LEVEL_1: u64 = 1;
 /// SL0 for a walk that starts at level 0, with the 4 KiB granule.
 const SL0_LEVEL_0: u64 = 2;
+/// SL0, together with SL2 = 1, for a walk that starts at level −1.
+const SL0_LEVEL_MINUS_1: u64 = 0;
 
 /// How large an IPA space is, and so where its walk starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,16 +39,31 @@ impl Stage2Layout {
     /// [`MAX_IPA_BITS`]. The caller takes no more than the physical address size of every core
     /// (ID_AA64MMFR0_EL1.PARange): a walk of a larger space faults.
     pub const fn new(ipa_bits: u32) -> Option<Self> {
-        if ipa_bits < MIN_IPA_BITS || ipa_bits > MAX_IPA_BITS {
+        if ipa_bits > MAX_IPA_BITS {
+            return None;
+        }
+        Self::of(ipa_bits, AddressFormat::Bits48)
+    }
+
+    /// As [`Stage2Layout::new`], with 52-bit descriptors and up to [`MAX_LPA2_IPA_BITS`] bits. Every
+    /// core must have FEAT_LPA2 for the 4 KiB granule at stage 2 (`DECISIONS.md` 9).
+    pub const fn lpa2(ipa_bits: u32) -> Option<Self> {
+        Self::of(ipa_bits, AddressFormat::Bits52)
+    }
+
+    const fn of(ipa_bits: u32, format: AddressFormat) -> Option<Self> {
+        if ipa_bits < MIN_IPA_BITS || ipa_bits > MAX_LPA2_IPA_BITS {
             return None;
         }
         let start = if ipa_bits <= MAX_LEVEL_1_BITS {
             Level::One
-        } else {
+        } else if ipa_bits <= MAX_IPA_BITS {
             Level::Zero
+        } else {
+            Level::MinusOne
         };
         Some(Self {
-            geometry: Geometry::new(start, ipa_bits),
+            geometry: Geometry::new(start, ipa_bits, format),
         })
     }
 
@@ -61,9 +80,20 @@ impl Stage2Layout {
     /// The SL0 field of VTCR_EL2 and VSTCR_EL2, not shifted.
     pub const fn sl0(&self) -> u64 {
         match self.geometry.start() {
+            Level::MinusOne => SL0_LEVEL_MINUS_1,
             Level::Zero => SL0_LEVEL_0,
             _ => SL0_LEVEL_1,
         }
+    }
+
+    /// The SL2 field of VTCR_EL2 and VSTCR_EL2, not shifted.
+    pub fn sl2(&self) -> u64 {
+        u64::from(self.geometry.start() == Level::MinusOne)
+    }
+
+    /// The DS field of VTCR_EL2, not shifted.
+    pub fn ds(&self) -> u64 {
+        u64::from(self.geometry.format() == AddressFormat::Bits52)
     }
 
     /// The level at which a walk starts.
@@ -88,8 +118,6 @@ impl Format for Stage2Format {
     type Attributes = Stage2Attributes;
     const STAGE: Stage = Stage::Two;
     const BASE: u64 = 0;
-    // A partition that touches the rest of the block in the meantime faults once, and is resumed.
-    const SPLIT: Split = Split::BreakBeforeMake;
 
     fn space(&self) -> Space {
         self.space
@@ -112,25 +140,48 @@ pub struct Stage2 {
 }
 
 impl Stage2 {
-    /// An IPA space `space` in which nothing is mapped, for cores with HCR_EL2.FWB = `fwb`. `None`
-    /// if the pool has no pages for the root.
+    /// An IPA space `space` in which nothing is mapped, for cores with HCR_EL2.FWB = `fwb`. Its
+    /// tables count against the quota of `account`. `None` if that has no pages for the root.
+    ///
+    /// Blocks are split and merged as needed: a partition that touches the rest of one in that
+    /// moment faults once, and is resumed. [`Stage2::with_reshape`] changes that.
     pub fn new(
         layout: Stage2Layout,
         space: Space,
         fwb: bool,
+        account: Account,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let pages = layout.root_pages();
-        let root = pool.alloc_contiguous(pages, pages, mem)?;
         let format = Stage2Format { space, fwb };
-        Some(Self {
-            tree: Tree {
-                root,
-                geometry: layout.geometry,
-                format,
-            },
-        })
+        let (geometry, reshape) = (layout.geometry, Reshape::SplitAndMerge);
+        let walks = Walks::Cached;
+        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        Some(Self { tree })
+    }
+
+    /// As [`Stage2::new`], for the stage 2 of a stream of a device, whose walks are `walks`. No
+    /// block or contiguous run is ever replaced: the device could not be resumed (`DECISIONS.md`
+    /// 27). A request that needs it is [`MapError::Split`].
+    pub fn for_dma(
+        layout: Stage2Layout,
+        space: Space,
+        walks: Walks,
+        account: Account,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+    ) -> Option<Self> {
+        let format = Stage2Format { space, fwb: false };
+        let (geometry, reshape) = (layout.geometry, Reshape::Never);
+        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        Some(Self { tree })
+    }
+
+    /// The same tables, of which `reshape` holds from now on.
+    #[must_use]
+    pub const fn with_reshape(mut self, reshape: Reshape) -> Self {
+        self.tree.reshape = reshape;
+        self
     }
 
     /// The root's address, for VTTBR_EL2 or VSTTBR_EL2.
@@ -150,7 +201,40 @@ impl Stage2 {
         }
     }
 
-    /// Maps `bytes` bytes from `ipa` on to `pa`, with the largest blocks that fit.
+    /// How many pages [`Stage2::map`] takes from the pool at most, with the same arguments. What
+    /// several requests take together is at most the sum of what each takes, if they are all to map
+    /// or all to unmap and do not overlap.
+    ///
+    /// # Errors
+    /// Those of [`Stage2::map`], but not [`MapError::NoMemory`].
+    pub fn pages_to_map(
+        &self,
+        ipa: u64,
+        pa: Pa,
+        bytes: u64,
+        attributes: Stage2Attributes,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Result<usize, MapError> {
+        let request = self.tree.request(ipa, pa, bytes, attributes)?;
+        self.tree.tables_to_map(&request, mem)
+    }
+
+    /// As [`Stage2::pages_to_map`], for [`Stage2::unmap`].
+    ///
+    /// # Errors
+    /// Those of [`Stage2::unmap`], but not [`MapError::NoMemory`].
+    pub fn pages_to_unmap(
+        &self,
+        ipa: u64,
+        bytes: u64,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Result<usize, MapError> {
+        let span = self.tree.span(ipa, bytes)?;
+        self.tree.tables_to_unmap(span, mem)
+    }
+
+    /// Maps `bytes` bytes from `ipa` on to `pa`, with the largest blocks that fit, and makes a block
+    /// of what is one now.
     ///
     /// # Errors
     /// [`MapError`], and nothing has changed. A page that is already mapped is

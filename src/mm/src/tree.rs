@@ -4,18 +4,23 @@
 use crate::addr::Pa;
 use crate::attrs::Space;
 use crate::plan::MapError;
-use crate::table::{
-    Descriptor, Geometry, Level, OUTPUT_END, Span, TableMemory, attribute_bits, leaf_descriptor,
-};
+use crate::pool::{Account, PagePool};
+use crate::table::{CONTIGUOUS, Descriptor, Geometry, Level, RUN, Span, TableMemory, Walks};
 use crate::tlb::{Invalidation, Stage};
 
-/// What becomes of a block of which a part is unmapped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Split {
-    /// A table takes its place. All of the block is unmapped for a moment.
-    BreakBeforeMake,
-    /// The request is refused.
-    Refuse,
+/// Whether valid descriptors may be replaced by others that map the same in another shape. All that
+/// such a descriptor maps is unmapped for a moment: who touches it faults once and is resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reshape {
+    /// A block or a contiguous run of which a part is unmapped is split, and pages that have become
+    /// a block or a run are merged.
+    SplitAndMerge,
+    /// Blocks and runs are split, and never merged.
+    Split,
+    /// Neither: a request that needs it is refused. For what cannot be resumed: S-EL2's own map,
+    /// which may hold the code or the stack that changes it, and tables under DMA
+    /// (`DECISIONS.md` 27).
+    Never,
 }
 
 /// The descriptors of one stage.
@@ -24,7 +29,6 @@ pub(crate) trait Format: Copy {
     const STAGE: Stage;
     /// The input address that the first entry of the root maps.
     const BASE: u64;
-    const SPLIT: Split;
 
     /// The space of the input addresses.
     fn space(&self) -> Space;
@@ -40,6 +44,10 @@ pub(crate) struct Tree<F> {
     pub(crate) root: Pa,
     pub(crate) geometry: Geometry,
     pub(crate) format: F,
+    pub(crate) reshape: Reshape,
+    pub(crate) walks: Walks,
+    /// Whose quota the tables count against.
+    pub(crate) account: Account,
 }
 
 /// A range that is mapped to consecutive output addresses with the same attributes.
@@ -67,19 +75,151 @@ pub(crate) struct Request {
 
 impl Request {
     /// The descriptor of `level` that maps `entry`, if one can: if the request covers all of it,
-    /// and if the output address has the alignment.
-    pub(crate) fn leaf(&self, level: Level, entry: &Span) -> Option<u64> {
-        if !level.can_map() || !self.span.contains(entry) {
+    /// and if the output address has the alignment. It is contiguous if that holds of a whole run.
+    pub(crate) fn leaf(&self, geometry: &Geometry, level: Level, entry: &Span) -> Option<u64> {
+        let format = geometry.format();
+        if !level.can_map(format) || !self.span.contains(entry) {
             return None;
         }
         let offset = entry.start.checked_sub(self.span.start)?;
         let output = self.output.checked_add(offset)?;
-        let aligned = output & level.offset_mask() == 0;
-        aligned.then(|| leaf_descriptor(level, output, self.attributes))
+        if output & level.offset_mask() != 0 {
+            return None;
+        }
+        let leaf = format.leaf(level, output, self.attributes);
+        let run = Span::run(level, entry.start).is_some_and(|run| {
+            // Both addresses are at the same place in their runs.
+            let unlike = (output ^ entry.start) & level.run_mask().unwrap_or(0);
+            unlike == 0 && self.span.contains(&run)
+        });
+        Some(if run { leaf | CONTIGUOUS } else { leaf })
     }
 }
 
+/// What a row of descriptors maps to consecutive output addresses with the same attributes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Uniform {
+    pub(crate) output: u64,
+    pub(crate) attributes: u64,
+    /// Whether the descriptors are contiguous runs.
+    pub(crate) contiguous: bool,
+}
+
 impl<F: Format> Tree<F> {
+    /// A tree in which nothing is mapped: its root is `pages` pages of the pool.
+    pub(crate) fn new(
+        geometry: Geometry,
+        format: F,
+        reshape: Reshape,
+        walks: Walks,
+        account: Account,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+    ) -> Option<Self> {
+        let pages = geometry.root_pages();
+        let root = pool.alloc_contiguous(account, pages, pages, mem).ok()?;
+        let tree = Self {
+            root,
+            geometry,
+            format,
+            reshape,
+            walks,
+            account,
+        };
+        tree.clean_root(mem);
+        Some(tree)
+    }
+
+    /// Cleans the root, if it is walked with caches off.
+    pub(crate) fn clean_root(&self, mem: &mut (impl TableMemory + ?Sized)) {
+        let level = self.geometry.start();
+        self.clean(mem, self.root, level, self.everything());
+    }
+
+    /// Cleans the descriptors of `table` for `span`, if they are walked with caches off.
+    pub(crate) fn clean(
+        &self,
+        mem: &mut (impl TableMemory + ?Sized),
+        table: Pa,
+        level: Level,
+        span: Span,
+    ) {
+        if self.walks == Walks::Cached {
+            return;
+        }
+        // What one page of descriptors maps: concatenated roots have several.
+        let page = level.table_mask();
+        let mut start = span.start;
+        while start < span.end {
+            let end = (start | page).saturating_add(1).min(span.end);
+            let (slot, first) = self.geometry.slot(table, level, start);
+            let (_, last) = self.geometry.slot(table, level, end.saturating_sub(1));
+            mem.clean(slot, first, last.saturating_sub(first).saturating_add(1));
+            start = end;
+        }
+    }
+
+    /// What a descriptor of `level` says.
+    pub(crate) fn decode(&self, bits: u64, level: Level) -> Descriptor {
+        Descriptor::decode(bits, level, self.geometry.format())
+    }
+
+    /// What `count` descriptors of `level` in a row from `index` on in `table` map, if they are
+    /// blocks or pages of consecutive output addresses, the first aligned to all of them, with the
+    /// same attributes.
+    pub(crate) fn uniform(
+        &self,
+        mem: &(impl TableMemory + ?Sized),
+        table: Pa,
+        index: usize,
+        count: usize,
+        level: Level,
+    ) -> Option<Uniform> {
+        let bytes = level.bytes();
+        let mut first: Option<Uniform> = None;
+        let mut expected = 0;
+        for index in index..index.saturating_add(count) {
+            let bits = mem.read(table, index);
+            let (Descriptor::Block(output) | Descriptor::Page(output)) = self.decode(bits, level)
+            else {
+                return None;
+            };
+            let attributes = self.geometry.format().attributes(bits);
+            match first {
+                Some(first) if (output.0, attributes) != (expected, first.attributes) => {
+                    return None;
+                }
+                Some(_) => {}
+                None => {
+                    let all = bytes.checked_mul(u64::try_from(count).ok()?)?;
+                    if !output.0.is_multiple_of(all) {
+                        return None;
+                    }
+                    let contiguous = bits & CONTIGUOUS != 0;
+                    first = Some(Uniform {
+                        output: output.0,
+                        attributes,
+                        contiguous,
+                    });
+                }
+            }
+            expected = output.0.saturating_add(bytes);
+        }
+        first
+    }
+
+    /// As [`Tree::uniform`], for the contiguous run of `level` in which `input` is.
+    pub(crate) fn uniform_run(
+        &self,
+        mem: &(impl TableMemory + ?Sized),
+        table: Pa,
+        level: Level,
+        run: &Span,
+    ) -> Option<Uniform> {
+        let (slot, index) = self.geometry.slot(table, level, run.start);
+        self.uniform(mem, slot, index, RUN, level)
+    }
+
     /// Checks the form of a request to map.
     pub(crate) fn request(
         &self,
@@ -93,7 +233,7 @@ impl<F: Format> Tree<F> {
             return Err(MapError::Unaligned);
         }
         let end = pa.0.checked_add(bytes).ok_or(MapError::OutOfRange)?;
-        if end > OUTPUT_END {
+        if end > self.geometry.format().output_end() {
             return Err(MapError::OutOfRange);
         }
         let attributes = self.format.encode(attributes).ok_or(MapError::Attributes)?;
@@ -161,7 +301,7 @@ impl<F: Format> Tree<F> {
         let (mut table, mut level) = (self.root, self.geometry.start());
         loop {
             let bits = self.read(mem, table, level, input);
-            match Descriptor::decode(bits, level) {
+            match self.decode(bits, level) {
                 Descriptor::Invalid => return None,
                 Descriptor::Block(pa) | Descriptor::Page(pa) => return Some((pa, level, bits)),
                 Descriptor::Table(next) => (table, level) = (next, level.next()?),
@@ -177,7 +317,9 @@ impl<F: Format> Tree<F> {
     ) -> Option<(Pa, F::Attributes)> {
         let offset = self.offset(input)?;
         let (pa, level, bits) = self.leaf(mem, offset)?;
-        let attributes = self.format.decode(attribute_bits(bits))?;
+        let attributes = self
+            .format
+            .decode(self.geometry.format().attributes(bits))?;
         Some((Pa(pa.0 | (offset & level.offset_mask())), attributes))
     }
 
@@ -196,7 +338,8 @@ impl<F: Format> Tree<F> {
             let (pa, level, bits) =
                 (offset < self.geometry.input_end()).then(|| self.leaf(mem, offset))??;
             let within = offset & level.offset_mask();
-            let same = self.format.decode(attribute_bits(bits)) == Some(attributes);
+            let same =
+                self.format.decode(self.geometry.format().attributes(bits)) == Some(attributes);
             if !same || pa.0 | within != expected {
                 return None;
             }
@@ -248,10 +391,12 @@ impl<F: Format> Tree<F> {
     ) {
         for part in span.parts(level) {
             let bits = self.read(mem, table, level, part.entry.start);
-            match Descriptor::decode(bits, level) {
+            match self.decode(bits, level) {
                 Descriptor::Invalid => {}
                 Descriptor::Block(pa) | Descriptor::Page(pa) => {
-                    if let Some(attributes) = self.format.decode(attribute_bits(bits)) {
+                    if let Some(attributes) =
+                        self.format.decode(self.geometry.format().attributes(bits))
+                    {
                         visitor(Mapping {
                             start: F::BASE.wrapping_add(part.entry.start),
                             pa,

@@ -19,6 +19,7 @@ use bulkhead_core::normal_world::Vm;
 use bulkhead_core::{Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+use bulkhead_mm::pool::Account;
 use spin::Once;
 
 use crate::arena::{Arena, ArenaFull};
@@ -163,7 +164,13 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
         manifest.partition_count(),
         cores.len(),
         arena.available() / 1024,
-        firmware.shared.memory.pages.lock().pool.available(),
+        firmware
+            .shared
+            .memory
+            .pages
+            .lock()
+            .pool
+            .available(Account::SPMC),
     );
     arena.seal();
     tables::invalidate_all_partitions();

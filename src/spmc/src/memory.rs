@@ -23,7 +23,7 @@ use bulkhead_core::sync::Mutex;
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange, Va};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage1Attributes};
-use bulkhead_mm::pool::{PagePool, bitmap_words};
+use bulkhead_mm::pool::{PagePool, PageRecord};
 use bulkhead_mm::stage1::Stage1;
 
 use crate::arena::Arena;
@@ -85,32 +85,36 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     let end = layout::IMAGE_BASE + ram_size;
     let page = PAGE_SIZE as usize;
     let free_pages = (end - start) / page;
-    let words = bitmap_words(free_pages);
-    let bitmap_end = (start + words * size_of::<u64>()).next_multiple_of(page);
+    // A record for each page that could become one for tables.
+    let records_end = (start + free_pages / 2 * size_of::<PageRecord>()).next_multiple_of(page);
     assert!(
-        bitmap_end + 32 * page < layout::IMAGE_BASE + early_size,
+        records_end + 32 * page < layout::IMAGE_BASE + early_size,
         "the board's RAM is too small"
     );
-    let pool_end = bitmap_end + (end - bitmap_end) / 2 / page * page;
+    let pool_end = records_end + (end - records_end) / 2 / page * page;
 
-    // SAFETY: the memory behind the image is mapped and nobody's; the bitmap takes the first part,
-    // the tables the second, the arena the rest.
-    let (bitmap, tables, arena) = unsafe {
-        let first = core::ptr::with_exposed_provenance_mut::<u64>(start);
-        first.write_bytes(0, words);
+    let count = (pool_end - records_end) / page;
+
+    // SAFETY: the memory behind the image is mapped and nobody's; the records take the first part,
+    // which is aligned, the tables the second, the arena the rest.
+    let (records, tables, arena) = unsafe {
+        let first = core::ptr::with_exposed_provenance_mut::<PageRecord>(start);
+        for index in 0..count {
+            first.add(index).write(PageRecord::UNUSED);
+        }
         let range = PageRange::new(
-            Pa(entry::physical(bitmap_end)),
-            (pool_end - bitmap_end) as u64,
+            Pa(entry::physical(records_end)),
+            (pool_end - records_end) as u64,
         )
         .ok_or(MapError::OutOfRange)?;
         (
-            core::slice::from_raw_parts_mut(first, words),
+            core::slice::from_raw_parts_mut(first, count),
             (range, TablePages::new(range)),
             Arena::new(pool_end, end),
         )
     };
     let (range, mut tables) = tables;
-    let mut pool = PagePool::new(range, bitmap).ok_or(MapError::NoMemory)?;
+    let mut pool = PagePool::new(range, records).ok_or(MapError::NoMemory)?;
     let stage1 = Stage1::new(&mut pool, &mut tables).ok_or(MapError::NoMemory)?;
     let mut own = Own {
         stage1,

@@ -8,6 +8,7 @@ use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::pool::Account;
 use bulkhead_mm::stage2::{MIN_IPA_BITS, Stage2, Stage2Layout};
 use bulkhead_mm::tlb::Unused;
 
@@ -32,10 +33,14 @@ pub struct NewSpace {
 /// The least layout whose addresses reach `end`, the byte after the last one that a partition may
 /// have, within what every core has (ID_AA64MMFR0_EL1.PARange).
 pub fn layout(end: u64, features: &Features) -> Option<Stage2Layout> {
-    const PA_BITS: [u32; 6] = [32, 36, 40, 42, 44, 48];
+    const PA_BITS: [u32; 7] = [32, 36, 40, 42, 44, 48, 52];
     let bits = (u64::BITS - end.saturating_sub(1).leading_zeros()).max(MIN_IPA_BITS);
     let most = *PA_BITS.get(usize::from(features.pa_range))?;
-    (bits <= most).then(|| Stage2Layout::new(bits))?
+    if bits > most {
+        return None;
+    }
+    // The 52-bit format only where it is needed.
+    Stage2Layout::new(bits).or_else(|| Stage2Layout::lpa2(bits).filter(|_| features.lpa2))
 }
 
 fn permissions(attributes: RegionAttributes) -> Permissions {
@@ -59,9 +64,9 @@ impl NewSpace {
         let mut pages = memory.pages.lock();
         let Pages { pool, tables } = &mut *pages;
         let fwb = features.forced_write_back;
-        let secure = Stage2::new(layout, Space::Secure, fwb, pool, tables);
+        let secure = Stage2::new(layout, Space::Secure, fwb, Account::SPMC, pool, tables);
         let secure = secure.ok_or(MapError::NoMemory)?;
-        match Stage2::new(layout, Space::NonSecure, fwb, pool, tables) {
+        match Stage2::new(layout, Space::NonSecure, fwb, Account::SPMC, pool, tables) {
             Some(non_secure) => Ok(Self { secure, non_secure }),
             None => {
                 secure.release(pool, tables, &mut Unused);

@@ -6,11 +6,12 @@ use std::boxed::Box;
 use crate::MapError;
 use crate::addr::{PAGE_SIZE, Pa, PageRange, Va};
 use crate::attrs::{MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes};
-use crate::pool::{PagePool, bitmap_words};
+use crate::pool::{Account, PagePool, PageRecord};
 use crate::stage1::{self, Stage1};
 use crate::stage2::{Stage2, Stage2Layout};
-use crate::testing::{Checker, RecordedMemory, Recorder, Step, Walker};
-use crate::tlb::Stage;
+use crate::table::Walks;
+use crate::testing::{Checker, RecordedMemory, Recorder, Step, Target, Walker};
+use crate::tlb::Roots;
 
 pub(super) const KIB_4: u64 = 1 << 12;
 pub(super) const MIB_2: u64 = 1 << 21;
@@ -47,7 +48,7 @@ pub(super) fn pool(pages: usize) -> PagePool<'static> {
     let range = PageRange::new(POOL_BASE, pages as u64 * PAGE_SIZE).unwrap();
     PagePool::new(
         range,
-        Box::leak(vec![u64::MAX; bitmap_words(pages)].into_boxed_slice()),
+        Box::leak(vec![PageRecord::UNUSED; pages].into_boxed_slice()),
     )
     .unwrap()
 }
@@ -139,22 +140,62 @@ impl Stages for Stage1 {
     }
 }
 
+/// VTCR_EL2 as far as a walk needs it.
+pub(super) fn vtcr(layout: &Stage2Layout) -> u64 {
+    layout.t0sz() | layout.sl0() << 6 | layout.ds() << 32 | layout.sl2() << 33
+}
+
+/// The roots of a partition whose VMID, 0x1ff - 0x100, differs above bit 7 from what is loaded.
+fn roots(root: Pa, space: Space) -> Roots {
+    let (secure, non_secure) = match space {
+        Space::Secure => (root.0, 0x7003_0000),
+        Space::NonSecure => (0x7003_0000, root.0),
+    };
+    Roots {
+        vttbr: 0x00ff << 48 | non_secure,
+        vsttbr: secure,
+    }
+}
+
 pub(super) fn stage2(ipa_bits: u32, space: Space, pages: usize) -> Fixture<Stage2> {
+    stage2_of(Stage2Layout::new(ipa_bits).unwrap(), space, pages)
+}
+
+pub(super) fn stage2_of(layout: Stage2Layout, space: Space, pages: usize) -> Fixture<Stage2> {
     let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
-    let layout = Stage2Layout::new(ipa_bits).unwrap();
-    let tree = Stage2::new(layout, space, true, &mut pool, &mut mem).unwrap();
-    let walker = Walker::stage2(tree.root(), layout.t0sz(), layout.sl0());
-    let checker = Checker::new(Stage::Two, space, walker, &mem);
-    let root_pages = layout.root_pages();
-    fixture(tree, pool, mem, walker, checker, root_pages)
+    let tree = Stage2::new(layout, space, true, Account::SPMC, &mut pool, &mut mem).unwrap();
+    let walks = Walks::Cached;
+    fixture_of_stage2(tree, walks, pool, mem)
+}
+
+/// Tables under DMA of an SMMU that does not see caches.
+pub(super) fn dma(pages: usize) -> Fixture<Stage2> {
+    let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
+    let layout = Stage2Layout::new(40).unwrap();
+    let (space, walks, account) = (Space::NonSecure, Walks::Uncached, Account::SPMC);
+    let tree = Stage2::for_dma(layout, space, walks, account, &mut pool, &mut mem).unwrap();
+    fixture_of_stage2(tree, walks, pool, mem)
+}
+
+fn fixture_of_stage2(
+    tree: Stage2,
+    walks: Walks,
+    pool: PagePool<'static>,
+    mem: RecordedMemory,
+) -> Fixture<Stage2> {
+    let (layout, space) = (tree.layout(), tree.space());
+    let walker = Walker::stage2(tree.root(), vtcr(&layout));
+    let roots = roots(tree.root(), space);
+    let target = Target::StageTwo { space, roots };
+    fixture(tree, pool, mem, walker, target, walks, layout.root_pages())
 }
 
 pub(super) fn stage1(pages: usize) -> Fixture<Stage1> {
     let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
     let tree = Stage1::new(&mut pool, &mut mem).unwrap();
     let walker = Walker::stage1(tree.root(), stage1::T1SZ);
-    let checker = Checker::new(Stage::One, Space::Secure, walker, &mem);
-    fixture(tree, pool, mem, walker, checker, 1)
+    let target = Target::StageOne { asid: 0 };
+    fixture(tree, pool, mem, walker, target, Walks::Cached, 1)
 }
 
 fn fixture<T>(
@@ -162,11 +203,13 @@ fn fixture<T>(
     pool: PagePool<'static>,
     mem: RecordedMemory,
     walker: Walker,
-    checker: Checker,
+    target: Target,
+    walks: Walks,
     root_pages: usize,
 ) -> Fixture<T> {
+    let checker = Checker::new(target, walks, walker, &mem);
     mem.trace.take();
-    let recorder = Recorder(mem.trace.clone());
+    let recorder = Recorder::new(mem.trace.clone(), target);
     Fixture {
         tree,
         pool,
@@ -200,7 +243,7 @@ impl<T: Stages> Fixture<T> {
         mut edit: impl FnMut(&mut Self) -> Result<(), MapError>,
     ) -> Result<(), MapError> {
         let mut held = Vec::new();
-        while let Some(page) = self.pool.alloc(&mut self.mem) {
+        while let Ok(page) = self.pool.alloc(Account::SPMC, &mut self.mem) {
             held.push(page);
         }
         // What the zeroing of held pages would say to the checker is not part of the edit.
@@ -212,7 +255,7 @@ impl<T: Stages> Fixture<T> {
             let result = edit(self);
             let steps = self.mem.trace.take();
             if result.is_ok() {
-                self.checker.edit(&steps).unwrap();
+                self.check(&steps);
                 let taken = steps
                     .iter()
                     .filter(|step| matches!(step, Step::Zero(_)))
@@ -281,15 +324,31 @@ impl<T: Stages> Fixture<T> {
         walked
     }
 
-    /// The steps of an edit that must succeed, without the checks.
+    /// The steps of an edit that must succeed, without what the machine executes for them.
     pub(super) fn steps(
+        &mut self,
+        edit: impl FnOnce(&mut Self) -> Result<(), MapError>,
+    ) -> Vec<Step> {
+        let mut steps = self.all_steps(edit);
+        steps.retain(|step| !step.is_instruction());
+        steps
+    }
+
+    /// All steps of an edit that must succeed.
+    pub(super) fn all_steps(
         &mut self,
         edit: impl FnOnce(&mut Self) -> Result<(), MapError>,
     ) -> Vec<Step> {
         self.mem.trace.take();
         edit(self).unwrap();
         let steps = self.mem.trace.take();
-        self.checker.edit(&steps).unwrap();
+        self.check(&steps);
         steps
+    }
+
+    fn check(&mut self, steps: &[Step]) {
+        if let Err(violation) = self.checker.edit(steps) {
+            panic!("{violation}: {steps:#x?}");
+        }
     }
 }

@@ -170,8 +170,8 @@ fn agrees<T: Stages>(
         };
         let address = world.input + page * world.unit + within;
         let walked = f.walker.translate(&f.mem, address).ok();
-        // All but the address, and bit 1, in which blocks and pages differ.
-        let walked = walked.map(|found| (found.pa, found.descriptor & !0x0000_ffff_ffff_f002));
+        // All but the address, bit 1, in which blocks and pages differ, and the contiguous bit.
+        let walked = walked.map(|found| (found.pa, found.descriptor & !0x0010_ffff_ffff_f002));
         let expected = flat.get(&page).map(|&(pa, a)| (pa + within, raw(a) | 1));
         assert_eq!(walked, expected, "{address:#x}");
         let looked = T::lookup(f, address).map(|(pa, a)| (pa.0, a));

@@ -87,3 +87,21 @@ fn guarded_text_reads_back_as_text() {
     });
     assert_eq!(found, [(BASE, 0, KIB_4)]);
 }
+
+#[test]
+fn a_mailbox_is_unmapped_with_few_reads() {
+    let mut f = stage1(16);
+    for page in [0, 16] {
+        f.map(BASE + page * KIB_4, page * KIB_4, KIB_4, SHARED)
+            .unwrap();
+    }
+    let mut cost = Vec::new();
+    for page in [0, 16] {
+        f.mem.reads.set(0);
+        let steps =
+            f.steps(|f| crate::tests::fixture::Stages::unmap(f, BASE + page * KIB_4, KIB_4));
+        cost.push((f.mem.reads.get(), steps.len()));
+    }
+    // Three levels read twice, to plan and to clear; then one descriptor is cleared, or three.
+    assert_eq!(cost, [(6, 2), (6, 4)]);
+}

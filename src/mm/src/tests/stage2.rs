@@ -5,6 +5,7 @@ use super::fixture::{DEVICE, GIB, KIB_4, MIB_2, RO, RWX, pool, stage2};
 use crate::MapError;
 use crate::addr::Pa;
 use crate::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use crate::pool::Account;
 use crate::stage2::{Stage2, Stage2Layout};
 use crate::table::Level;
 use crate::testing::RecordedMemory;
@@ -41,7 +42,15 @@ fn a_concatenated_root_is_aligned_to_its_size() {
     for bits in 32..=48 {
         let layout = Stage2Layout::new(bits).unwrap();
         let (mut pool, mut mem) = (pool(40), RecordedMemory::default());
-        let tree = Stage2::new(layout, Space::Secure, false, &mut pool, &mut mem).unwrap();
+        let tree = Stage2::new(
+            layout,
+            Space::Secure,
+            false,
+            Account::SPMC,
+            &mut pool,
+            &mut mem,
+        )
+        .unwrap();
         assert_eq!(tree.root().0 % (layout.root_pages() as u64 * 4096), 0);
         assert_eq!(pool.used(), layout.root_pages());
         assert_eq!((tree.layout(), tree.space()), (layout, Space::Secure));
@@ -52,7 +61,17 @@ fn a_concatenated_root_is_aligned_to_its_size() {
 fn a_root_needs_pages() {
     let layout = Stage2Layout::new(43).unwrap();
     let (mut pool, mut mem) = (pool(15), RecordedMemory::default());
-    assert!(Stage2::new(layout, Space::Secure, true, &mut pool, &mut mem).is_none());
+    assert!(
+        Stage2::new(
+            layout,
+            Space::Secure,
+            true,
+            Account::SPMC,
+            &mut pool,
+            &mut mem
+        )
+        .is_none()
+    );
     assert_eq!(pool.used(), 0);
 }
 
@@ -277,7 +296,15 @@ fn without_fwb_the_bits_differ_and_the_lookup_does_not() {
     let layout = Stage2Layout::new(40).unwrap();
     for fwb in [false, true] {
         let (mut pool, mut mem) = (pool(16), RecordedMemory::default());
-        let mut tree = Stage2::new(layout, Space::Secure, fwb, &mut pool, &mut mem).unwrap();
+        let mut tree = Stage2::new(
+            layout,
+            Space::Secure,
+            fwb,
+            Account::SPMC,
+            &mut pool,
+            &mut mem,
+        )
+        .unwrap();
         let mut unused = crate::tlb::Unused;
         for (page, memory) in [(0, MemoryType::Normal), (1, MemoryType::Device)] {
             let attributes = Stage2Attributes {
