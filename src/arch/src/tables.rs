@@ -59,10 +59,24 @@ impl TableMemory for TablePages {
     }
 
     fn zero(&mut self, table: Pa) {
-        let first = core::ptr::from_ref(self.entry(table, 0)).cast_mut();
-        // SAFETY: `entry` checked the page, whose entries follow each other; whoever zeroes a table
-        // has it alone.
-        unsafe { first.write_bytes(0, ENTRIES) }
+        let first = core::ptr::from_ref(self.entry(table, 0)).addr();
+        // SAFETY: `entry` checked the page, which is mapped and whose entries follow each other;
+        // whoever zeroes a table has it alone.
+        unsafe {
+            core::arch::asm!(
+                "2:",
+                "stp xzr, xzr, [{next}]",
+                "stp xzr, xzr, [{next}, #16]",
+                "stp xzr, xzr, [{next}, #32]",
+                "stp xzr, xzr, [{next}, #48]",
+                "add {next}, {next}, #64",
+                "cmp {next}, {end}",
+                "b.lo 2b",
+                next = inout(reg) first => _,
+                end = in(reg) first + ENTRIES * size_of::<u64>(),
+                options(nostack),
+            );
+        }
     }
 
     fn clean(&mut self, table: Pa, index: usize, count: usize) {

@@ -12,7 +12,7 @@ use crate::plan::{MapError, cuts_run};
 use crate::pool::PagePool;
 use crate::table::{CONTIGUOUS, Descriptor, ENTRIES, INVALID, Level, Part, Span, TableMemory};
 use crate::tlb::Maintenance;
-use crate::tree::{Format, Request, Reshape, Tree};
+use crate::tree::{Request, Reshape, Shape};
 
 /// Whether a walk can reach a table while it is being edited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,10 +24,11 @@ enum Link {
 }
 
 /// What an edit works with.
-pub(crate) struct Editor<'a, 'b, M: ?Sized, B: ?Sized> {
+pub(crate) struct Editor<'a, 'b, M: ?Sized> {
     pub(crate) pool: &'a mut PagePool<'b>,
     pub(crate) mem: &'a mut M,
-    pub(crate) maintenance: &'a mut B,
+    /// Not a type parameter: the engine is in the image once.
+    pub(crate) maintenance: &'a mut dyn Maintenance,
 }
 
 /// What an edit has removed and not yet invalidated.
@@ -50,13 +51,9 @@ impl Removed {
     }
 }
 
-impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
+impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
     /// Maps `request`.
-    pub(crate) fn map<F: Format>(
-        &mut self,
-        tree: &Tree<F>,
-        request: &Request,
-    ) -> Result<(), MapError> {
+    pub(crate) fn map(&mut self, tree: &Shape, request: &Request) -> Result<(), MapError> {
         self.reserve(tree, tree.tables_to_map(request, self.mem)?)?;
         let start = tree.geometry.start();
         self.fill(tree, tree.root, start, request.span, request, Link::Linked)?;
@@ -66,7 +63,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Unmaps `span`.
-    pub(crate) fn unmap<F: Format>(&mut self, tree: &Tree<F>, span: Span) -> Result<(), MapError> {
+    pub(crate) fn unmap(&mut self, tree: &Shape, span: Span) -> Result<(), MapError> {
         self.reserve(tree, tree.tables_to_unmap(span, self.mem)?)?;
         let mut removed = Removed::default();
         self.clear(tree, tree.root, tree.geometry.start(), span, &mut removed)?;
@@ -78,7 +75,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Unmaps everything and frees all tables.
-    pub(crate) fn release<F: Format>(&mut self, tree: &Tree<F>) {
+    pub(crate) fn release(&mut self, tree: &Shape) {
         let mut retired = None;
         let everything = tree.everything();
         let level = tree.geometry.start();
@@ -100,7 +97,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Refuses an edit for which the account lacks pages: with this, no allocation of it fails.
-    fn reserve<F: Format>(&self, tree: &Tree<F>, tables: usize) -> Result<(), MapError> {
+    fn reserve(&self, tree: &Shape, tables: usize) -> Result<(), MapError> {
         if tables <= self.pool.available(tree.account) {
             Ok(())
         } else {
@@ -109,9 +106,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Writes the part `span` of `request` into `table`.
-    fn fill<F: Format>(
+    fn fill(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         table: Pa,
         level: Level,
         span: Span,
@@ -159,9 +156,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
 
     /// Puts a block in the place of the table `next`, to which the descriptor of `level` for `entry`
     /// in `table` points, if `next` maps just what a block would. Whether it did.
-    fn merge_table<F: Format>(
+    fn merge_table(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         table: Pa,
         level: Level,
         next: Pa,
@@ -191,7 +188,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Makes contiguous the runs of `table` that `span` has completed: those at its ends.
-    fn merge_runs<F: Format>(&mut self, tree: &Tree<F>, table: Pa, level: Level, span: Span) {
+    fn merge_runs(&mut self, tree: &Shape, table: Pa, level: Level, span: Span) {
         if tree.reshape != Reshape::SplitAndMerge || !level.can_map(tree.geometry.format()) {
             return;
         }
@@ -211,7 +208,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Makes the run `run` of `table` invalid, and invalidates it.
-    fn break_run<F: Format>(&mut self, tree: &Tree<F>, table: Pa, level: Level, run: Span) {
+    fn break_run(&mut self, tree: &Shape, table: Pa, level: Level, run: Span) {
         for part in run.parts(level) {
             let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
             self.mem.write(slot, index, INVALID);
@@ -224,9 +221,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     /// Fills the broken run `run` of `table`, but not the entries in `hole`; returns how many those
     /// are.
     #[expect(clippy::too_many_arguments, reason = "what to write, and where")]
-    fn make_run<F: Format>(
+    fn make_run(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         table: Pa,
         level: Level,
         run: Span,
@@ -252,9 +249,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
 
     /// Splits the contiguous run of `table` in which `input` is; what of it is in `span` is removed.
     /// Returns how many entries that is.
-    fn split_run<F: Format>(
+    fn split_run(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         table: Pa,
         level: Level,
         input: u64,
@@ -272,9 +269,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Removes `span` from `table`, all of which is mapped.
-    fn clear<F: Format>(
+    fn clear(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         table: Pa,
         level: Level,
         span: Span,
@@ -330,9 +327,9 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
 
     /// A new table of `level` that maps `block.entry` to `output` with the bits `attributes`, but
     /// not its part `block.span`.
-    fn split<F: Format>(
+    fn split(
         &mut self,
-        tree: &Tree<F>,
+        tree: &Shape,
         level: Level,
         block: &Part,
         output: u64,
@@ -370,13 +367,7 @@ impl<M: TableMemory + ?Sized, B: Maintenance + ?Sized> Editor<'_, '_, M, B> {
     }
 
     /// Retires the tables at and below a descriptor of `level`, which is not linked any more.
-    fn detach<F: Format>(
-        &mut self,
-        tree: &Tree<F>,
-        bits: u64,
-        level: Level,
-        retired: &mut Option<Pa>,
-    ) {
+    fn detach(&mut self, tree: &Shape, bits: u64, level: Level, retired: &mut Option<Pa>) {
         let (Descriptor::Table(table), Some(level)) = (tree.decode(bits, level), level.next())
         else {
             return;

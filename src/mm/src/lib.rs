@@ -6,7 +6,7 @@
 //!
 //! [`stage2::Stage2`] and [`stage1::Stage1`] are two descriptor formats over one engine: `plan`
 //! checks a request and counts the tables that it takes before anything is written, `commit`
-//! writes, and `tree` reads.
+//! writes, and `tree` reads. [`pool`] hands out the pages, and keeps a record of each.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -20,6 +20,9 @@
         clippy::as_conversions
     )
 )]
+
+#[cfg(all(feature = "testing", not(test)))]
+extern crate std;
 
 pub mod addr;
 pub mod attrs;

@@ -7,7 +7,7 @@ use core::fmt;
 use crate::addr::Pa;
 use crate::pool::NoPages;
 use crate::table::{CONTIGUOUS, Descriptor, Level, Part, Span, TableMemory};
-use crate::tree::{Format, Request, Reshape, Tree};
+use crate::tree::{Request, Reshape, Shape};
 
 /// Why a mapping was not changed. The tables and the pool are as they were.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -50,7 +50,7 @@ impl fmt::Display for MapError {
 
 impl core::error::Error for MapError {}
 
-impl<F: Format> Tree<F> {
+impl Shape {
     /// How many tables it takes to map `request`.
     pub(crate) fn tables_to_map(
         &self,

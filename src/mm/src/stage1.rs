@@ -8,7 +8,7 @@ use crate::plan::MapError;
 use crate::pool::{Account, PagePool};
 use crate::table::{AddressFormat, Geometry, Level, TableMemory, Walks};
 use crate::tlb::{Maintenance, Stage};
-use crate::tree::{Format, Mapping, Reshape, Tree};
+use crate::tree::{Format, Mapping, Reshape, Shape, Tree};
 
 /// How many bits of a virtual address the tables resolve.
 pub const VA_BITS: u32 = 39;
@@ -25,12 +25,6 @@ struct Stage1Format {
 
 impl Format for Stage1Format {
     type Attributes = Stage1Attributes;
-    const STAGE: Stage = Stage::One;
-    const BASE: u64 = UPPER_HALF.0;
-
-    fn space(&self) -> Space {
-        Space::Secure
-    }
 
     fn encode(&self, attributes: Stage1Attributes) -> Option<u64> {
         attributes.encode(self.targets)
@@ -56,10 +50,19 @@ impl Stage1 {
         let format = Stage1Format {
             targets: BranchTargets::Unchecked,
         };
-        // A block may hold the code or the stack that splits it (`reference/BUG-CLASSES.md` 61).
-        let reshape = Reshape::Never;
-        let (walks, account) = (Walks::Cached, Account::SPMC);
-        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        let shape = Shape {
+            root: Pa(0),
+            geometry,
+            stage: Stage::One,
+            space: Space::Secure,
+            base: UPPER_HALF.0,
+            // A block may hold the code or the stack that splits it (`reference/BUG-CLASSES.md` 61).
+            reshape: Reshape::Never,
+            walks: Walks::Cached,
+            account: Account::SPMC,
+        };
+        let shape = shape.with_root(pool, mem)?;
+        let tree = Tree { shape, format };
         Some(Self { tree })
     }
 
@@ -72,7 +75,7 @@ impl Stage1 {
 
     /// The root's address, for TTBR1_EL2.
     pub const fn root(&self) -> Pa {
-        self.tree.root
+        self.tree.shape.root
     }
 
     /// Maps `bytes` bytes from `va` on to `pa`, with the largest blocks that fit.
@@ -92,7 +95,7 @@ impl Stage1 {
         attributes: Stage1Attributes,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut (impl Maintenance + ?Sized),
+        maintenance: &mut impl Maintenance,
     ) -> Result<(), MapError> {
         let request = self.tree.request(va.0, pa, bytes, attributes)?;
         Editor {
@@ -100,7 +103,7 @@ impl Stage1 {
             mem,
             maintenance,
         }
-        .map(&self.tree, &request)
+        .map(&self.tree.shape, &request)
     }
 
     /// Unmaps `bytes` bytes from `va` on, all of which must be mapped, and frees tables that become
@@ -116,15 +119,15 @@ impl Stage1 {
         bytes: u64,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut (impl Maintenance + ?Sized),
+        maintenance: &mut impl Maintenance,
     ) -> Result<(), MapError> {
-        let span = self.tree.span(va.0, bytes)?;
+        let span = self.tree.shape.span(va.0, bytes)?;
         Editor {
             pool,
             mem,
             maintenance,
         }
-        .unmap(&self.tree, span)
+        .unmap(&self.tree.shape, span)
     }
 
     /// The physical address of the byte at `va`, and what is allowed there.

@@ -9,7 +9,7 @@ use crate::plan::MapError;
 use crate::pool::{Account, PagePool};
 use crate::table::{AddressFormat, Geometry, Level, TableMemory, Walks};
 use crate::tlb::{Maintenance, Stage};
-use crate::tree::{Format, Mapping, Reshape, Tree};
+use crate::tree::{Format, Mapping, Reshape, Shape, Tree};
 
 /// The smallest IPA size that [`Stage2Layout::new`] takes, in bits.
 pub const MIN_IPA_BITS: u32 = 32;
@@ -110,18 +110,11 @@ impl Stage2Layout {
 /// The descriptors of stage 2.
 #[derive(Clone, Copy, Debug)]
 struct Stage2Format {
-    space: Space,
     fwb: bool,
 }
 
 impl Format for Stage2Format {
     type Attributes = Stage2Attributes;
-    const STAGE: Stage = Stage::Two;
-    const BASE: u64 = 0;
-
-    fn space(&self) -> Space {
-        self.space
-    }
 
     fn encode(&self, attributes: Stage2Attributes) -> Option<u64> {
         attributes.encode(self.fwb)
@@ -139,6 +132,20 @@ pub struct Stage2 {
     tree: Tree<Stage2Format>,
 }
 
+/// A tree without a root that is walked through caches and never reshaped.
+const fn shape(layout: Stage2Layout, space: Space, account: Account) -> Shape {
+    Shape {
+        root: Pa(0),
+        geometry: layout.geometry,
+        stage: Stage::Two,
+        space,
+        base: 0,
+        reshape: Reshape::Never,
+        walks: Walks::Cached,
+        account,
+    }
+}
+
 impl Stage2 {
     /// An IPA space `space` in which nothing is mapped, for cores with HCR_EL2.FWB = `fwb`. Its
     /// tables count against the quota of `account`. `None` if that has no pages for the root.
@@ -153,10 +160,11 @@ impl Stage2 {
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let format = Stage2Format { space, fwb };
-        let (geometry, reshape) = (layout.geometry, Reshape::SplitAndMerge);
-        let walks = Walks::Cached;
-        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        let format = Stage2Format { fwb };
+        let mut shape = shape(layout, space, account);
+        shape.reshape = Reshape::SplitAndMerge;
+        let shape = shape.with_root(pool, mem)?;
+        let tree = Tree { shape, format };
         Some(Self { tree })
     }
 
@@ -171,33 +179,35 @@ impl Stage2 {
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let format = Stage2Format { space, fwb: false };
-        let (geometry, reshape) = (layout.geometry, Reshape::Never);
-        let tree = Tree::new(geometry, format, reshape, walks, account, pool, mem)?;
+        let format = Stage2Format { fwb: false };
+        let mut shape = shape(layout, space, account);
+        shape.walks = walks;
+        let shape = shape.with_root(pool, mem)?;
+        let tree = Tree { shape, format };
         Some(Self { tree })
     }
 
     /// The same tables, of which `reshape` holds from now on.
     #[must_use]
     pub const fn with_reshape(mut self, reshape: Reshape) -> Self {
-        self.tree.reshape = reshape;
+        self.tree.shape.reshape = reshape;
         self
     }
 
     /// The root's address, for VTTBR_EL2 or VSTTBR_EL2.
     pub const fn root(&self) -> Pa {
-        self.tree.root
+        self.tree.shape.root
     }
 
     /// The IPA space that the tables map.
     pub const fn space(&self) -> Space {
-        self.tree.format.space
+        self.tree.shape.space
     }
 
     /// The size of the IPA space.
     pub const fn layout(&self) -> Stage2Layout {
         Stage2Layout {
-            geometry: self.tree.geometry,
+            geometry: self.tree.shape.geometry,
         }
     }
 
@@ -216,7 +226,7 @@ impl Stage2 {
         mem: &(impl TableMemory + ?Sized),
     ) -> Result<usize, MapError> {
         let request = self.tree.request(ipa, pa, bytes, attributes)?;
-        self.tree.tables_to_map(&request, mem)
+        self.tree.shape.tables_to_map(&request, mem)
     }
 
     /// As [`Stage2::pages_to_map`], for [`Stage2::unmap`].
@@ -229,8 +239,8 @@ impl Stage2 {
         bytes: u64,
         mem: &(impl TableMemory + ?Sized),
     ) -> Result<usize, MapError> {
-        let span = self.tree.span(ipa, bytes)?;
-        self.tree.tables_to_unmap(span, mem)
+        let span = self.tree.shape.span(ipa, bytes)?;
+        self.tree.shape.tables_to_unmap(span, mem)
     }
 
     /// Maps `bytes` bytes from `ipa` on to `pa`, with the largest blocks that fit, and makes a block
@@ -251,7 +261,7 @@ impl Stage2 {
         attributes: Stage2Attributes,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut (impl Maintenance + ?Sized),
+        maintenance: &mut impl Maintenance,
     ) -> Result<(), MapError> {
         let request = self.tree.request(ipa, pa, bytes, attributes)?;
         Editor {
@@ -259,7 +269,7 @@ impl Stage2 {
             mem,
             maintenance,
         }
-        .map(&self.tree, &request)
+        .map(&self.tree.shape, &request)
     }
 
     /// Unmaps `bytes` bytes from `ipa` on, all of which must be mapped, and frees tables that
@@ -274,15 +284,15 @@ impl Stage2 {
         bytes: u64,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut (impl Maintenance + ?Sized),
+        maintenance: &mut impl Maintenance,
     ) -> Result<(), MapError> {
-        let span = self.tree.span(ipa, bytes)?;
+        let span = self.tree.shape.span(ipa, bytes)?;
         Editor {
             pool,
             mem,
             maintenance,
         }
-        .unmap(&self.tree, span)
+        .unmap(&self.tree.shape, span)
     }
 
     /// The physical address of the byte at `ipa`, and what is allowed there.
@@ -321,13 +331,13 @@ impl Stage2 {
         self,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut (impl Maintenance + ?Sized),
+        maintenance: &mut impl Maintenance,
     ) {
         Editor {
             pool,
             mem,
             maintenance,
         }
-        .release(&self.tree);
+        .release(&self.tree.shape);
     }
 }

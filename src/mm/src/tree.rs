@@ -23,31 +23,38 @@ pub enum Reshape {
     Never,
 }
 
-/// The descriptors of one stage.
+/// The attributes of one stage's descriptors.
 pub(crate) trait Format: Copy {
     type Attributes: Copy + PartialEq;
-    const STAGE: Stage;
-    /// The input address that the first entry of the root maps.
-    const BASE: u64;
 
-    /// The space of the input addresses.
-    fn space(&self) -> Space;
     /// The attribute bits of a descriptor; `None` if the attributes are refused.
     fn encode(&self, attributes: Self::Attributes) -> Option<u64>;
     /// The reverse of `encode`.
     fn decode(&self, bits: u64) -> Option<Self::Attributes>;
 }
 
-/// A tree of tables. Within the engine an input address is an offset from [`Format::BASE`].
-#[derive(Debug)]
-pub(crate) struct Tree<F> {
+/// A tree of tables, whose attributes are only bits. Within the engine an input address is an offset
+/// from `base`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
     pub(crate) root: Pa,
     pub(crate) geometry: Geometry,
-    pub(crate) format: F,
+    pub(crate) stage: Stage,
+    /// The space of the input addresses.
+    pub(crate) space: Space,
+    /// The input address that the first entry of the root maps.
+    pub(crate) base: u64,
     pub(crate) reshape: Reshape,
     pub(crate) walks: Walks,
     /// Whose quota the tables count against.
     pub(crate) account: Account,
+}
+
+/// A tree of tables.
+#[derive(Debug)]
+pub(crate) struct Tree<F> {
+    pub(crate) shape: Shape,
+    pub(crate) format: F,
 }
 
 /// A range that is mapped to consecutive output addresses with the same attributes.
@@ -105,29 +112,18 @@ pub(crate) struct Uniform {
     pub(crate) contiguous: bool,
 }
 
-impl<F: Format> Tree<F> {
-    /// A tree in which nothing is mapped: its root is `pages` pages of the pool.
-    pub(crate) fn new(
-        geometry: Geometry,
-        format: F,
-        reshape: Reshape,
-        walks: Walks,
-        account: Account,
+impl Shape {
+    /// Takes the root's pages from the pool: the shape of a tree in which nothing is mapped.
+    pub(crate) fn with_root(
+        mut self,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let pages = geometry.root_pages();
-        let root = pool.alloc_contiguous(account, pages, pages, mem).ok()?;
-        let tree = Self {
-            root,
-            geometry,
-            format,
-            reshape,
-            walks,
-            account,
-        };
-        tree.clean_root(mem);
-        Some(tree)
+        let pages = self.geometry.root_pages();
+        let root = pool.alloc_contiguous(self.account, pages, pages, mem);
+        self.root = root.ok()?;
+        self.clean_root(mem);
+        Some(self)
     }
 
     /// Cleans the root, if it is walked with caches off.
@@ -220,30 +216,6 @@ impl<F: Format> Tree<F> {
         self.uniform(mem, slot, index, RUN, level)
     }
 
-    /// Checks the form of a request to map.
-    pub(crate) fn request(
-        &self,
-        start: u64,
-        pa: Pa,
-        bytes: u64,
-        attributes: F::Attributes,
-    ) -> Result<Request, MapError> {
-        let span = self.span(start, bytes)?;
-        if pa.0 & Level::Three.offset_mask() != 0 {
-            return Err(MapError::Unaligned);
-        }
-        let end = pa.0.checked_add(bytes).ok_or(MapError::OutOfRange)?;
-        if end > self.geometry.format().output_end() {
-            return Err(MapError::OutOfRange);
-        }
-        let attributes = self.format.encode(attributes).ok_or(MapError::Attributes)?;
-        Ok(Request {
-            span,
-            output: pa.0,
-            attributes,
-        })
-    }
-
     /// Checks a range of input addresses.
     pub(crate) fn span(&self, start: u64, bytes: u64) -> Result<Span, MapError> {
         if (start | bytes) & Level::Three.offset_mask() != 0 {
@@ -260,7 +232,7 @@ impl<F: Format> Tree<F> {
     /// An input address as offset from the base, if the tree covers it.
     fn offset(&self, input: u64) -> Option<u64> {
         input
-            .checked_sub(F::BASE)
+            .checked_sub(self.base)
             .filter(|&offset| offset < self.geometry.input_end())
     }
 
@@ -275,10 +247,10 @@ impl<F: Format> Tree<F> {
     /// What to invalidate after entries of at least `stride` bytes in `span` have been removed.
     pub(crate) fn invalidation(&self, span: Span, stride: u64) -> Invalidation {
         Invalidation {
-            stage: F::STAGE,
-            space: self.format.space(),
+            stage: self.stage,
+            space: self.space,
             // The offset is below the tree's size, and base plus size at most 2^64.
-            start: F::BASE.wrapping_add(span.start),
+            start: self.base.wrapping_add(span.start),
             bytes: span.bytes(),
             stride,
         }
@@ -308,6 +280,38 @@ impl<F: Format> Tree<F> {
             }
         }
     }
+}
+
+impl<F: Format> Tree<F> {
+    /// Checks the form of a request to map.
+    pub(crate) fn request(
+        &self,
+        start: u64,
+        pa: Pa,
+        bytes: u64,
+        attributes: F::Attributes,
+    ) -> Result<Request, MapError> {
+        let span = self.shape.span(start, bytes)?;
+        if pa.0 & Level::Three.offset_mask() != 0 {
+            return Err(MapError::Unaligned);
+        }
+        let end = pa.0.checked_add(bytes).ok_or(MapError::OutOfRange)?;
+        if end > self.shape.geometry.format().output_end() {
+            return Err(MapError::OutOfRange);
+        }
+        let attributes = self.format.encode(attributes).ok_or(MapError::Attributes)?;
+        Ok(Request {
+            span,
+            output: pa.0,
+            attributes,
+        })
+    }
+
+    /// What the attributes of the descriptor `bits` are.
+    fn attributes(&self, bits: u64) -> Option<F::Attributes> {
+        let bits = self.shape.geometry.format().attributes(bits);
+        self.format.decode(bits)
+    }
 
     /// The output address of `input`, and its attributes.
     pub(crate) fn lookup(
@@ -315,11 +319,11 @@ impl<F: Format> Tree<F> {
         input: u64,
         mem: &(impl TableMemory + ?Sized),
     ) -> Option<(Pa, F::Attributes)> {
-        let offset = self.offset(input)?;
-        let (pa, level, bits) = self.leaf(mem, offset)?;
+        let offset = self.shape.offset(input)?;
+        let (pa, level, bits) = self.shape.leaf(mem, offset)?;
         let attributes = self
             .format
-            .decode(self.geometry.format().attributes(bits))?;
+            .decode(self.shape.geometry.format().attributes(bits))?;
         Some((Pa(pa.0 | (offset & level.offset_mask())), attributes))
     }
 
@@ -331,15 +335,14 @@ impl<F: Format> Tree<F> {
         mem: &(impl TableMemory + ?Sized),
     ) -> Option<(Pa, F::Attributes)> {
         let (first, attributes) = self.lookup(input, mem)?;
-        let end = self.offset(input)?.checked_add(bytes)?;
-        let mut offset = self.offset(input)?;
+        let end = self.shape.offset(input)?.checked_add(bytes)?;
+        let mut offset = self.shape.offset(input)?;
         let mut expected = first.0;
         while offset < end {
-            let (pa, level, bits) =
-                (offset < self.geometry.input_end()).then(|| self.leaf(mem, offset))??;
+            let (pa, level, bits) = (offset < self.shape.geometry.input_end())
+                .then(|| self.shape.leaf(mem, offset))??;
             let within = offset & level.offset_mask();
-            let same =
-                self.format.decode(self.geometry.format().attributes(bits)) == Some(attributes);
+            let same = self.attributes(bits) == Some(attributes);
             if !same || pa.0 | within != expected {
                 return None;
             }
@@ -359,9 +362,9 @@ impl<F: Format> Tree<F> {
         let mut pending = None;
         self.visit(
             mem,
-            self.root,
-            self.geometry.start(),
-            self.everything(),
+            self.shape.root,
+            self.shape.geometry.start(),
+            self.shape.everything(),
             &mut |leaf| {
                 pending = match pending.take() {
                     None => Some(leaf),
@@ -390,15 +393,13 @@ impl<F: Format> Tree<F> {
         visitor: &mut dyn FnMut(Mapping<F::Attributes>),
     ) {
         for part in span.parts(level) {
-            let bits = self.read(mem, table, level, part.entry.start);
-            match self.decode(bits, level) {
+            let bits = self.shape.read(mem, table, level, part.entry.start);
+            match self.shape.decode(bits, level) {
                 Descriptor::Invalid => {}
                 Descriptor::Block(pa) | Descriptor::Page(pa) => {
-                    if let Some(attributes) =
-                        self.format.decode(self.geometry.format().attributes(bits))
-                    {
+                    if let Some(attributes) = self.attributes(bits) {
                         visitor(Mapping {
-                            start: F::BASE.wrapping_add(part.entry.start),
+                            start: self.shape.base.wrapping_add(part.entry.start),
                             pa,
                             bytes: level.bytes(),
                             attributes,

@@ -513,7 +513,10 @@ impl Checker {
         let attributes = !0x0003_ffff_ffff_f000 & !if self.walker.lpa2 { 0x300 } else { 0 };
         self.linked.iter().any(|(table, place)| {
             let bytes = 1 << Walker::low(place.level);
-            self.tables[table].chunks(16).any(|run| {
+            let Some(entries) = self.tables.get(table) else {
+                return false;
+            };
+            entries.chunks(16).any(|run| {
                 let is_run = run.iter().any(|word| word & 1 == 1 && word >> 52 & 1 == 1);
                 let alike = (0..).zip(run).all(|(number, word)| {
                     word & attributes == run[0] & attributes

@@ -2,7 +2,9 @@
 //! Tests of the engine as a whole. What one module does alone is tested beside it.
 
 mod fixture;
+mod mistakes;
 mod model;
 mod order;
+mod shape;
 mod stage1;
 mod stage2;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::fixture::{Fixture, GIB, KIB_4, MIB_2, Stages, stage1, stage2};
+use super::fixture::{Fixture, GIB, KIB_4, MIB_2, Stages, stage1, stage2_of};
 use crate::MapError;
 use crate::attrs::{
     BranchTargets, MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes,
 };
 use crate::stage1::UPPER_HALF;
+use crate::stage2::Stage2Layout;
 use crate::tree::Mapping;
 
 /// An edit, in units of the test.
@@ -170,7 +171,8 @@ fn agrees<T: Stages>(
         };
         let address = world.input + page * world.unit + within;
         let walked = f.walker.translate(&f.mem, address).ok();
-        // All but the address, bit 1, in which blocks and pages differ, and the contiguous bit.
+        // All but the address, bit 1, in which blocks and pages differ, and the contiguous bit. The
+        // outputs are below 2^48.
         let walked = walked.map(|found| (found.pa, found.descriptor & !0x0010_ffff_ffff_f002));
         let expected = flat.get(&page).map(|&(pa, a)| (pa + within, raw(a) | 1));
         assert_eq!(walked, expected, "{address:#x}");
@@ -244,13 +246,15 @@ const STAGE1: [Stage1Attributes; 3] = [
     },
 ];
 
-fn compare_stage2(ipa_bits: u32, space: Space, world: &World, edits: &[Edit]) {
+fn compare_stage2(layout: Stage2Layout, space: Space, world: &World, edits: &[Edit]) {
+    // With DS = 1 descriptors have no shareability: bits [9:8] are an address's.
+    let without = if layout.ds() == 1 { 0b11 << 8 } else { 0 };
     compare(
-        &mut stage2(ipa_bits, space, 64),
+        &mut stage2_of(layout, space, 64),
         world,
         STAGE2,
         edits,
-        |a| a.encode(true).unwrap(),
+        |a| a.encode(true).unwrap() & !without,
         |f| {
             let mut found = Vec::new();
             f.tree.walk(&f.mem, |mapping| found.push(mapping));
@@ -281,26 +285,34 @@ const PAGES: u64 = 3 * 512;
 /// The window of 2 MiB units: two and a half GiB.
 const BLOCKS: u64 = 2 * 512 + 256;
 
+/// Layouts of at least `bits` bits, of both formats.
+fn layouts(bits: u32) -> impl Strategy<Value = Stage2Layout> {
+    prop_oneof![
+        (bits..=48).prop_map(|bits| Stage2Layout::new(bits).unwrap()),
+        (bits..=52).prop_map(|bits| Stage2Layout::lpa2(bits).unwrap()),
+    ]
+}
+
 proptest! {
     // A quarter of what PROPTEST_CASES says: each case is many edits and walks.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn stage_2_in_pages_is_a_flat_map(
-        ipa_bits in 32..=48_u32, secure: bool, edits in edits(PAGES)
+        layout in layouts(32), secure: bool, edits in edits(PAGES)
     ) {
         let space = if secure { Space::Secure } else { Space::NonSecure };
         let world =
             World { unit: KIB_4, input: 2 * GIB - MIB_2, output: 5 * GIB - MIB_2, window: PAGES };
-        compare_stage2(ipa_bits, space, &world, &edits);
+        compare_stage2(layout, space, &world, &edits);
     }
 
     #[test]
-    fn stage_2_in_blocks_is_a_flat_map(ipa_bits in 40..=48_u32, edits in edits(BLOCKS)) {
+    fn stage_2_in_blocks_is_a_flat_map(layout in layouts(40), edits in edits(BLOCKS)) {
         // Across the border of two concatenated tables, or of two level-0 entries.
         let world =
             World { unit: MIB_2, input: 511 * GIB, output: 3 * GIB, window: BLOCKS };
-        compare_stage2(ipa_bits, Space::Secure, &world, &edits);
+        compare_stage2(layout, Space::Secure, &world, &edits);
     }
 
     #[test]

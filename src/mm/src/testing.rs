@@ -13,8 +13,6 @@
     clippy::as_conversions
 )]
 
-extern crate std;
-
 mod checker;
 mod walker;
 
