@@ -5,6 +5,7 @@ mod fixture;
 mod mistakes;
 mod model;
 mod order;
+mod owner;
 mod shape;
 mod stage1;
 mod stage2;
