@@ -95,12 +95,13 @@ pub struct Stage2Attributes {
     pub permissions: Permissions,
 }
 
-/// The attributes of a stage-1 mapping of S-EL2.
+/// The attributes of a stage-1 mapping of S-EL2, or of a partition at S-EL0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Stage1Attributes {
     /// The kind of memory.
     pub memory: MemoryType,
-    /// What S-EL2 may do. S-EL0 may do nothing.
+    /// What the one to whom the mapping belongs may do. The other may do nothing, but that S-EL2 can
+    /// read and write what S-EL0 can, if it clears PSTATE.PAN.
     pub permissions: Permissions,
     /// The physical address space of the output address.
     pub space: Space,
@@ -150,8 +151,12 @@ pub const MAIR_EL2: u64 =
 
 /// NS, bit 5: the output address is non-secure (a Secure translation regime).
 const S1_NS: u64 = 1 << 5;
-/// AP[2], bit 7: read only. AP[1] (bit 6, accessible to S-EL0) stays 0.
+/// AP[2], bit 7: read only.
 const S1_READ_ONLY: u64 = 1 << 7;
+/// AP[1], bit 6: accessible to S-EL0 too.
+const S1_EL0: u64 = 1 << 6;
+/// nG, bit 11: the entry belongs to an ASID.
+const S1_NOT_GLOBAL: u64 = 1 << 11;
 /// GP, bit 50: guarded page (FEAT_BTI).
 const S1_GP: u64 = 1 << 50;
 /// PXN, bit 53: not executable at S-EL2.
@@ -260,6 +265,51 @@ impl Stage1Attributes {
             BranchTargets::Unchecked
         };
         (attributes.encode(targets) == Some(bits)).then_some(attributes)
+    }
+
+    /// As [`Stage1Attributes::encode`], for a partition at S-EL0: entries belong to an ASID, and
+    /// S-EL2 never executes there. `targets` is the partition's.
+    ///
+    /// `None` for what no partition may have: pages both writable and executable, executable device
+    /// memory, executable memory of the normal world, and pages that can be written or executed but
+    /// not read. Pages without any permission are possible.
+    pub const fn encode_el0(self, targets: BranchTargets) -> Option<u64> {
+        let allowed = Self {
+            permissions: Permissions {
+                read: true,
+                ..self.permissions
+            },
+            ..self
+        };
+        let bits = match allowed.encode(targets) {
+            Some(bits) => bits,
+            None => return None,
+        };
+        let execute = if self.permissions.execute { 0 } else { S1_UXN };
+        let access = match self.permissions {
+            Permissions { read: true, .. } => S1_EL0,
+            // S-EL2 may read it, if anyone.
+            Permissions::NONE => S1_READ_ONLY,
+            _ => return None,
+        };
+        Some((bits & !S1_UXN) | execute | S1_PXN | access | S1_NOT_GLOBAL)
+    }
+
+    /// What [`Stage1Attributes::encode_el0`] made `bits` from; `None` if it makes no such bits.
+    pub fn decode_el0(bits: u64) -> Option<Self> {
+        let accessible = bits & S1_EL0 != 0;
+        let own = S1_EL0 | S1_NOT_GLOBAL | S1_PXN | S1_UXN;
+        let execute = if bits & S1_UXN == 0 { 0 } else { S1_PXN };
+        let mut attributes = Self::decode((bits & !own) | execute | S1_UXN)?;
+        if !accessible {
+            attributes.permissions = Permissions::NONE;
+        }
+        let guarded = if bits & S1_GP == 0 {
+            BranchTargets::Unchecked
+        } else {
+            BranchTargets::Guarded
+        };
+        (attributes.encode_el0(guarded) == Some(bits)).then_some(attributes)
     }
 }
 
@@ -443,6 +493,90 @@ mod tests {
                     expected,
                     "{memory:?} {permissions} {space:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn el0_bits() {
+        use MemoryType::{Device, Normal};
+        use Space::{NonSecure, Secure};
+        for (memory, permissions, space, bits) in [
+            (
+                Normal,
+                Permissions::READ_EXECUTE,
+                Secure,
+                0x0020_0000_0000_0fc0,
+            ),
+            (
+                Normal,
+                Permissions::READ_ONLY,
+                Secure,
+                0x0060_0000_0000_0fc0,
+            ),
+            (
+                Normal,
+                Permissions::READ_WRITE,
+                Secure,
+                0x0060_0000_0000_0f40,
+            ),
+            (Normal, Permissions::NONE, Secure, 0x0060_0000_0000_0f80),
+            (
+                Normal,
+                Permissions::READ_WRITE,
+                NonSecure,
+                0x0060_0000_0000_0f60,
+            ),
+            (
+                Device,
+                Permissions::READ_WRITE,
+                Secure,
+                0x0060_0000_0000_0f44,
+            ),
+        ] {
+            let attributes = Stage1Attributes {
+                memory,
+                permissions,
+                space,
+            };
+            let encoded = attributes.encode_el0(BranchTargets::Unchecked);
+            assert_eq!(encoded, Some(bits), "{attributes:?}");
+            assert_eq!(Stage1Attributes::decode_el0(bits), Some(attributes));
+        }
+    }
+
+    #[test]
+    fn o6_el0_is_writable_or_executable_not_both() {
+        for space in [Space::Secure, Space::NonSecure] {
+            for (memory, permissions) in MEMORY
+                .into_iter()
+                .flat_map(|m| permissions().map(move |p| (m, p)))
+            {
+                let own = memory == MemoryType::Normal && space == Space::Secure;
+                let Permissions {
+                    read,
+                    write,
+                    execute,
+                } = permissions;
+                let expected = match (read, write, execute) {
+                    (_, true, true) | (false, true, _) | (false, _, true) => false,
+                    (_, _, false) => true,
+                    (true, false, true) => own,
+                };
+                let attributes = Stage1Attributes {
+                    memory,
+                    permissions,
+                    space,
+                };
+                let bits = attributes.encode_el0(BranchTargets::Guarded);
+                assert_eq!(bits.is_some(), expected, "{attributes:?}");
+                // PXN, nG, and never AP[1] without a permission.
+                if let Some(bits) = bits {
+                    assert_eq!(bits >> 53 & 1, 1);
+                    assert_eq!(bits >> 11 & 1, 1);
+                    assert_eq!(bits >> 6 & 1 == 1, read);
+                    assert_eq!(Stage1Attributes::decode_el0(bits), Some(attributes));
+                }
             }
         }
     }

@@ -74,6 +74,31 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
         Ok(())
     }
 
+    /// Gives all of `span`, which is mapped, the attribute bits `attributes`. Each part of it is
+    /// unmapped for a moment.
+    pub(crate) fn change(
+        &mut self,
+        tree: &Shape,
+        span: Span,
+        attributes: u64,
+    ) -> Result<(), MapError> {
+        let tables = tree.tables_to_unmap(span, self.mem)?;
+        if tree.reshape == Reshape::Never {
+            return Err(MapError::Split);
+        }
+        // Mapping a stretch again takes no more tables than unmapping it has freed: what mapped it
+        // fits, and a block of which a part was outside has been split.
+        self.reserve(tree, tables)?;
+        let mut rest = span;
+        while rest.start < rest.end {
+            let (stretch, output) = tree.stretch(self.mem, rest).ok_or(MapError::NotMapped)?;
+            self.unmap(tree, stretch)?;
+            self.map(tree, &Request::new(stretch, output, attributes))?;
+            rest.start = stretch.end;
+        }
+        Ok(())
+    }
+
     /// Unmaps everything and frees all tables.
     pub(crate) fn release(&mut self, tree: &Shape) {
         let mut retired = None;

@@ -4,7 +4,7 @@
 //! Nothing here touches hardware: tables are read and written through [`table::TableMemory`], and
 //! what must be invalidated is said through [`tlb::Maintenance`].
 //!
-//! [`stage2::Stage2`] and [`stage1::Stage1`] are two descriptor formats over one engine: `plan`
+//! [`stage2::Stage2`], [`stage1::Stage1`] and [`el0::El0Stage1`] are formats over one engine: `plan`
 //! checks a request and counts the tables that it takes before anything is written, `commit`
 //! writes, and `tree` reads. [`pool`] hands out the pages, and keeps a record of each.
 #![cfg_attr(not(test), no_std)]
@@ -27,6 +27,8 @@ extern crate std;
 pub mod addr;
 pub mod attrs;
 mod commit;
+pub mod el0;
+pub mod ids;
 pub mod owner;
 mod plan;
 pub mod pool;

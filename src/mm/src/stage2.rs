@@ -295,6 +295,29 @@ impl Stage2 {
         .unmap(&self.tree.shape, span)
     }
 
+    /// Gives `bytes` bytes from `ipa` on, all of which must be mapped, the attributes `attributes`.
+    /// They are unmapped for a moment, and so is the rest of a block that is split for it.
+    ///
+    /// # Errors
+    /// [`MapError`], and nothing has changed.
+    pub fn change(
+        &mut self,
+        ipa: u64,
+        bytes: u64,
+        attributes: Stage2Attributes,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+        maintenance: &mut impl Maintenance,
+    ) -> Result<(), MapError> {
+        let (span, attributes) = self.tree.change(ipa, bytes, attributes)?;
+        Editor {
+            pool,
+            mem,
+            maintenance,
+        }
+        .change(&self.tree.shape, span, attributes)
+    }
+
     /// The physical address of the byte at `ipa`, and what is allowed there.
     pub fn lookup(
         &self,

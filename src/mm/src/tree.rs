@@ -81,6 +81,15 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Maps `span`, which is a part of a tree's, to `output` with the bits `attributes`.
+    pub(crate) const fn new(span: Span, output: u64, attributes: u64) -> Self {
+        Self {
+            span,
+            output,
+            attributes,
+        }
+    }
+
     /// The descriptor of `level` that maps `entry`, if one can: if the request covers all of it,
     /// and if the output address has the alignment. It is contiguous if that holds of a whole run.
     pub(crate) fn leaf(&self, geometry: &Geometry, level: Level, entry: &Span) -> Option<u64> {
@@ -268,6 +277,30 @@ impl Shape {
         mem.read(table, index)
     }
 
+    /// The part of `span` from its start on that is mapped to consecutive output addresses, and the
+    /// first of them.
+    pub(crate) fn stretch(
+        &self,
+        mem: &(impl TableMemory + ?Sized),
+        span: Span,
+    ) -> Option<(Span, u64)> {
+        let mut output = None;
+        let mut end = span.start;
+        while end < span.end {
+            let (pa, level, _) = self.leaf(mem, end)?;
+            let within = end & level.offset_mask();
+            let here = pa.0.checked_add(within)?;
+            let first = *output.get_or_insert(here);
+            let length = end.checked_sub(span.start)?;
+            if here != first.checked_add(length)? {
+                break;
+            }
+            end = end.checked_add(level.bytes().saturating_sub(within))?;
+        }
+        let end = end.min(span.end);
+        Some((Span { end, ..span }, output?))
+    }
+
     /// The block or page that maps `input`: its output address, its level, its descriptor.
     fn leaf(&self, mem: &(impl TableMemory + ?Sized), input: u64) -> Option<(Pa, Level, u64)> {
         let (mut table, mut level) = (self.root, self.geometry.start());
@@ -305,6 +338,18 @@ impl<F: Format> Tree<F> {
             output: pa.0,
             attributes,
         })
+    }
+
+    /// Checks the form of a request to change attributes: the span, and the attributes' bits.
+    pub(crate) fn change(
+        &self,
+        start: u64,
+        bytes: u64,
+        attributes: F::Attributes,
+    ) -> Result<(Span, u64), MapError> {
+        let span = self.shape.span(start, bytes)?;
+        let bits = self.format.encode(attributes).ok_or(MapError::Attributes)?;
+        Ok((span, bits))
     }
 
     /// What the attributes of the descriptor `bits` are.

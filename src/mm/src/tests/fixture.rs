@@ -5,7 +5,10 @@ use std::boxed::Box;
 
 use crate::MapError;
 use crate::addr::{PAGE_SIZE, Pa, PageRange, Va};
-use crate::attrs::{MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes};
+use crate::attrs::{
+    BranchTargets, MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes,
+};
+use crate::el0::El0Stage1;
 use crate::pool::{Account, PagePool, PageRecord};
 use crate::stage1::{self, Stage1};
 use crate::stage2::{Stage2, Stage2Layout};
@@ -75,6 +78,13 @@ pub(super) trait Stages: Sized {
         a: Self::Attributes,
     ) -> Result<(), MapError>;
     fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError>;
+    /// Changes attributes, where that is possible.
+    fn change(
+        f: &mut Fixture<Self>,
+        start: u64,
+        bytes: u64,
+        a: Self::Attributes,
+    ) -> Result<(), MapError>;
     fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Self::Attributes)>;
 }
 
@@ -102,6 +112,16 @@ impl Stages for Stage2 {
     fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
         f.tree
             .unmap(start, bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+    }
+
+    fn change(
+        f: &mut Fixture<Self>,
+        start: u64,
+        bytes: u64,
+        a: Stage2Attributes,
+    ) -> Result<(), MapError> {
+        f.tree
+            .change(start, bytes, a, &mut f.pool, &mut f.mem, &mut f.recorder)
     }
 
     fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage2Attributes)> {
@@ -133,6 +153,51 @@ impl Stages for Stage1 {
     fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
         f.tree
             .unmap(Va(start), bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+    }
+
+    fn change(_: &mut Fixture<Self>, _: u64, _: u64, _: Stage1Attributes) -> Result<(), MapError> {
+        panic!("S-EL2's own map is not changed")
+    }
+
+    fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage1Attributes)> {
+        f.tree.lookup(Va(address), &f.mem)
+    }
+}
+
+impl Stages for El0Stage1 {
+    type Attributes = Stage1Attributes;
+
+    fn map(
+        f: &mut Fixture<Self>,
+        start: u64,
+        pa: u64,
+        bytes: u64,
+        a: Stage1Attributes,
+    ) -> Result<(), MapError> {
+        f.tree.map(
+            Va(start),
+            Pa(pa),
+            bytes,
+            a,
+            &mut f.pool,
+            &mut f.mem,
+            &mut f.recorder,
+        )
+    }
+
+    fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
+        f.tree
+            .unmap(Va(start), bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+    }
+
+    fn change(
+        f: &mut Fixture<Self>,
+        start: u64,
+        bytes: u64,
+        a: Stage1Attributes,
+    ) -> Result<(), MapError> {
+        let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
+        f.tree.change(Va(start), bytes, a, pool, mem, recorder)
     }
 
     fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage1Attributes)> {
@@ -198,6 +263,16 @@ pub(super) fn stage1(pages: usize) -> Fixture<Stage1> {
     fixture(tree, pool, mem, walker, target, Walks::Cached, 1)
 }
 
+/// Tables of a partition at S-EL0 with an ASID.
+pub(super) fn el0(va_bits: u32, pages: usize) -> Fixture<El0Stage1> {
+    let (mut pool, mut mem) = (pool(pages), RecordedMemory::default());
+    let (targets, account) = (BranchTargets::Unchecked, Account::SPMC);
+    let tree = El0Stage1::new(va_bits, targets, account, &mut pool, &mut mem).unwrap();
+    let walker = Walker::el0(tree.root(), tree.t0sz());
+    let target = Target::StageOne { asid: 0x8123 };
+    fixture(tree, pool, mem, walker, target, Walks::Cached, 1)
+}
+
 fn fixture<T>(
     tree: T,
     pool: PagePool<'static>,
@@ -221,6 +296,8 @@ fn fixture<T>(
     }
 }
 
+const ENOUGH: &str = "it fails until it has the pages that it takes, and no longer";
+
 impl<T: Stages> Fixture<T> {
     pub(super) fn map(
         &mut self,
@@ -229,19 +306,36 @@ impl<T: Stages> Fixture<T> {
         bytes: u64,
         attributes: T::Attributes,
     ) -> Result<(), MapError> {
-        self.edit(|f| T::map(f, start, pa, bytes, attributes))
+        let (result, least, taken) = self.edit(|f| T::map(f, start, pa, bytes, attributes));
+        assert_eq!(least, taken, "{ENOUGH}");
+        result
+    }
+
+    pub(super) fn change(
+        &mut self,
+        start: u64,
+        bytes: u64,
+        attributes: T::Attributes,
+    ) -> Result<(), MapError> {
+        // What is freed on the way is taken again.
+        let (result, least, taken) = self.edit(|f| T::change(f, start, bytes, attributes));
+        assert!(least <= taken, "{ENOUGH}");
+        result
     }
 
     pub(super) fn unmap(&mut self, start: u64, bytes: u64) -> Result<(), MapError> {
-        self.edit(|f| T::unmap(f, start, bytes))
+        let (result, least, taken) = self.edit(|f| T::unmap(f, start, bytes));
+        assert_eq!(least, taken, "{ENOUGH}");
+        result
     }
 
     /// Runs an edit with as few free pages as it takes, after it has failed with each smaller
-    /// number, and checks everything that holds of every edit.
+    /// number, and checks everything that holds of every edit. Returns its result, that number, and
+    /// how often it took a page.
     fn edit(
         &mut self,
         mut edit: impl FnMut(&mut Self) -> Result<(), MapError>,
-    ) -> Result<(), MapError> {
+    ) -> (Result<(), MapError>, usize, usize) {
         let mut held = Vec::new();
         while let Ok(page) = self.pool.alloc(Account::SPMC, &mut self.mem) {
             held.push(page);
@@ -249,21 +343,17 @@ impl<T: Stages> Fixture<T> {
         // What the zeroing of held pages would say to the checker is not part of the edit.
         let before = self.mem.tables.clone();
         self.mem.trace.take();
-        let mut short = 0;
+        let (mut short, mut taken) = (0, 0);
         let result = loop {
             let used = self.pool.used();
             let result = edit(self);
             let steps = self.mem.trace.take();
             if result.is_ok() {
                 self.check(&steps);
-                let taken = steps
+                taken = steps
                     .iter()
                     .filter(|step| matches!(step, Step::Zero(_)))
                     .count();
-                assert_eq!(
-                    short, taken,
-                    "it fails until it has what it takes, and no longer"
-                );
                 break result;
             }
             assert_eq!(steps, [], "a failed edit touches nothing");
@@ -293,7 +383,7 @@ impl<T: Stages> Fixture<T> {
             self.root_pages + self.tables(),
             "no page is lost"
         );
-        result
+        (result, if result.is_ok() { short } else { 0 }, taken)
     }
 
     /// How many tables there are beside the root.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::fixture::{Fixture, GIB, KIB_4, MIB_2, Stages, stage1, stage2_of};
+use super::fixture::{Fixture, GIB, KIB_4, MIB_2, Stages, el0, stage1, stage2_of};
 use crate::MapError;
 use crate::attrs::{
     BranchTargets, MemoryType, Permissions, Space, Stage1Attributes, Stage2Attributes,
@@ -27,11 +27,18 @@ enum Edit {
         start: u64,
         units: u64,
     },
+    Change {
+        start: u64,
+        units: u64,
+        attributes: usize,
+    },
     /// Part of a mapped range, the one numbered `pick` modulo their number, in 64ths of it.
-    UnmapWithin {
+    Within {
         pick: usize,
         from: u64,
         to: u64,
+        /// What it gets, if it is not unmapped.
+        attributes: Option<usize>,
     },
 }
 
@@ -47,14 +54,29 @@ fn edits(window: u64) -> impl Strategy<Value = Vec<Edit>> {
             attributes,
         },
     );
+    let change =
+        (range.clone(), 0..3_usize).prop_map(|((start, units), attributes)| Edit::Change {
+            start,
+            units,
+            attributes,
+        });
     let unmap = range.prop_map(|(start, units)| Edit::Unmap { start, units });
     let within = (
         0..8_usize,
         prop_oneof![Just(0), 0..64_u64],
         prop_oneof![Just(64), 1..=64_u64],
+        proptest::option::of(0..3_usize),
     )
-        .prop_map(|(pick, from, to)| Edit::UnmapWithin { pick, from, to });
-    proptest::collection::vec(prop_oneof![2 => map, 1 => unmap, 2 => within], 1..24)
+        .prop_map(|(pick, from, to, attributes)| Edit::Within {
+            pick,
+            from,
+            to,
+            attributes,
+        });
+    proptest::collection::vec(
+        prop_oneof![4 => map, 1 => change, 2 => unmap, 6 => within],
+        1..24,
+    )
 }
 
 /// What a model says of a unit: its output address and its attributes.
@@ -76,7 +98,7 @@ fn compare<T: Stages>(
     edits: &[Edit],
     raw: impl Fn(T::Attributes) -> u64,
     walk: impl Fn(&Fixture<T>) -> Vec<Mapping<T::Attributes>>,
-    splits: bool,
+    reshapes: bool,
 ) {
     let World {
         unit,
@@ -106,7 +128,7 @@ fn compare<T: Stages>(
                 let pages = start..start + units;
                 let mapped = pages.clone().all(|page| flat.contains_key(&page));
                 let result = f.unmap(input + start * unit, units * unit);
-                if !splits && result == Err(MapError::Split) {
+                if !reshapes && result == Err(MapError::Split) {
                     continue;
                 }
                 assert_eq!(
@@ -121,7 +143,27 @@ fn compare<T: Stages>(
                     flat.retain(|page, _| !pages.contains(page));
                 }
             }
-            Edit::UnmapWithin { .. } => continue,
+            Edit::Change { .. } if !reshapes => continue,
+            Edit::Change {
+                start,
+                units,
+                attributes: which,
+            } => {
+                let pages = start..start + units;
+                let mapped = pages.clone().all(|page| flat.contains_key(&page));
+                let result = f.change(input + start * unit, units * unit, attributes[which]);
+                let expected = if mapped {
+                    Ok(())
+                } else {
+                    Err(MapError::NotMapped)
+                };
+                assert_eq!(result, expected);
+                if mapped {
+                    flat.range_mut(pages)
+                        .for_each(|(_, (_, a))| *a = attributes[which]);
+                }
+            }
+            Edit::Within { .. } => continue,
         }
         agrees(f, world, &flat, &raw, number);
         ranges_agree(&walk(f), world, &flat);
@@ -137,9 +179,15 @@ fn compare<T: Stages>(
     );
 }
 
-/// An unmap within a mapped range as one of units; other edits as they are.
+/// An edit within a mapped range as one of units; other edits as they are.
 fn chosen<A>(edit: Edit, world: &World, mapped: &[Mapping<A>]) -> Edit {
-    let Edit::UnmapWithin { pick, from, to } = edit else {
+    let Edit::Within {
+        pick,
+        from,
+        to,
+        attributes,
+    } = edit
+    else {
         return edit;
     };
     let Some(range) = mapped.get(pick % mapped.len().max(1)) else {
@@ -148,9 +196,15 @@ fn chosen<A>(edit: Edit, world: &World, mapped: &[Mapping<A>]) -> Edit {
     let units = range.bytes / world.unit;
     let first = (units * from / 64).min(units - 1);
     let end = (units * to / 64).clamp(first + 1, units);
-    Edit::Unmap {
-        start: (range.start - world.input) / world.unit + first,
-        units: end - first,
+    let start = (range.start - world.input) / world.unit + first;
+    let units = end - first;
+    match attributes {
+        None => Edit::Unmap { start, units },
+        Some(attributes) => Edit::Change {
+            start,
+            units,
+            attributes,
+        },
     }
 }
 
@@ -264,6 +318,32 @@ fn compare_stage2(layout: Stage2Layout, space: Space, world: &World, edits: &[Ed
     );
 }
 
+const EL0: [Stage1Attributes; 3] = [
+    Stage1Attributes {
+        memory: MemoryType::Normal,
+        permissions: Permissions::NONE,
+        space: Space::Secure,
+    },
+    STAGE1[0],
+    STAGE1[1],
+];
+
+fn compare_el0(va_bits: u32, world: &World, edits: &[Edit]) {
+    compare(
+        &mut el0(va_bits, 64),
+        world,
+        EL0,
+        edits,
+        |a| a.encode_el0(BranchTargets::Unchecked).unwrap(),
+        |f| {
+            let mut found = Vec::new();
+            f.tree.walk(&f.mem, |mapping| found.push(mapping));
+            found
+        },
+        true,
+    );
+}
+
 fn compare_stage1(world: &World, edits: &[Edit]) {
     compare(
         &mut stage1(64),
@@ -327,5 +407,12 @@ proptest! {
         let world =
             World { unit: MIB_2, input: UPPER_HALF.0, output: 3 * GIB, window: BLOCKS };
         compare_stage1(&world, &edits);
+    }
+
+    #[test]
+    fn el0_in_pages_is_a_flat_map(va_bits in 32..=48_u32, edits in edits(PAGES)) {
+        let world =
+            World { unit: KIB_4, input: 2 * GIB - MIB_2, output: 5 * GIB - MIB_2, window: PAGES };
+        compare_el0(va_bits, &world, &edits);
     }
 }

@@ -233,3 +233,30 @@ fn a_level_0_entry_maps_with_lpa2() {
     assert_eq!(shape(&f, half_tib), Some((half_tib, false)));
     assert_eq!(f.tables(), 1);
 }
+
+#[test]
+fn a_change_keeps_the_address_and_takes_no_more_than_a_split() {
+    let mut f = stage2(40, Space::Secure, 16);
+    f.map(GIB, 3 * GIB, GIB, RWX).unwrap();
+    f.map(2 * GIB, KIB_4, 3 * KIB_64, RWX).unwrap();
+    // From within a block, over a border where the output address jumps, into pages.
+    let start = 2 * GIB - MIB_2 - KIB_4;
+    f.change(start, MIB_2 + KIB_4 + KIB_64, RO).unwrap();
+    for (address, output, attributes) in [
+        (start - KIB_4, start - KIB_4 + 2 * GIB, RWX),
+        (start, start + 2 * GIB, RO),
+        (2 * GIB - KIB_4, 4 * GIB - KIB_4, RO),
+        (2 * GIB, KIB_4, RO),
+        (2 * GIB + KIB_64, KIB_64 + KIB_4, RWX),
+    ] {
+        assert_eq!(f.output(address), Some(output));
+        assert_eq!(f.tree.lookup(address, &f.mem).unwrap().1, attributes);
+    }
+    assert_eq!(f.granule(2 * GIB - MIB_2), Some(MIB_2));
+    f.change(start, MIB_2 + KIB_4, RWX).unwrap();
+    assert_eq!(f.granule(GIB), Some(GIB));
+    let mut f = dma(16);
+    f.map(GIB, GIB, MIB_2, RWX).unwrap();
+    assert_eq!(f.change(GIB, MIB_2, RO), Err(MapError::Split));
+    assert_eq!(f.tree.lookup(GIB, &f.mem).unwrap().1, RWX);
+}
