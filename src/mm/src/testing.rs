@@ -28,7 +28,7 @@ use crate::table::{ENTRIES, TableMemory};
 use crate::tlb::{self, Barrier, Instructions, Invalidation, Maintenance, Roots, Tlbi};
 
 pub use checker::{Checker, Rule, Violation};
-pub use walker::{Translation, Walker};
+pub use walker::{Translation, Walker, Words};
 
 /// What the engine did, and what the machine executed for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,8 +182,7 @@ pub struct RecordedMemory {
 /// What an untouched page holds: it looks like a page descriptor.
 const GARBAGE: u64 = 0xdead_beef_dead_beef;
 
-impl RecordedMemory {
-    /// The word at the physical address `byte`, as a walk reads it.
+impl Words for RecordedMemory {
     fn word(&self, byte: u64) -> u64 {
         self.tables
             .get(&(byte & !0xfff))

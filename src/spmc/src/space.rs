@@ -107,16 +107,17 @@ impl NewSpace {
         region: &MemoryRegion<'_>,
     ) -> Result<(), MapError> {
         let space = space(region.attributes);
-        if space == Space::Secure && own.contains(&range) {
-            let mut pages = memory.pages.lock();
-            let Pages { pool, tables } = &mut *pages;
-            self.secure
-                .unmap(range.base, range.size, pool, tables, &mut Unused)?;
-        }
         let attributes = Stage2Attributes {
             memory: MemoryType::Normal,
             permissions: permissions(region.attributes),
         };
+        if space == Space::Secure && own.contains(&range) {
+            let mut pages = memory.pages.lock();
+            let Pages { pool, tables } = &mut *pages;
+            let (base, size) = (range.base, range.size);
+            let secure = &mut self.secure;
+            return secure.change(base, size, attributes, pool, tables, &mut Unused);
+        }
         self.map(memory, space, range, attributes)
     }
 

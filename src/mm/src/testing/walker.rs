@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use std::vec::Vec;
 use std::{assert, assert_eq};
 
-use super::RecordedMemory;
 use crate::addr::Pa;
+
+/// Memory as a walk reads it.
+pub trait Words {
+    /// The word at the physical address `byte`, a multiple of eight.
+    fn word(&self, byte: u64) -> u64;
+}
 
 /// A walk as the registers of a regime describe it.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +121,7 @@ impl Walker {
     ///
     /// # Errors
     /// The level at which the address does not translate.
-    pub fn translate(&self, mem: &RecordedMemory, address: u64) -> Result<Translation, i32> {
+    pub fn translate(&self, mem: &(impl Words + ?Sized), address: u64) -> Result<Translation, i32> {
         let bits = 64 - self.tsz;
         let top = address >> bits;
         if top != if self.upper { u64::MAX >> bits } else { 0 } {
@@ -155,7 +160,7 @@ impl Walker {
     }
 
     /// A core may take any entry of a contiguous run for all of it: they must agree.
-    fn check_run(&self, mem: &RecordedMemory, table: u64, index: u64, level: i32) {
+    fn check_run(&self, mem: &(impl Words + ?Sized), table: u64, index: u64, level: i32) {
         let first = index & !15;
         let at = |index| mem.word(table + index * 8);
         let outputs: Vec<u64> = (first..first + 16).map(|i| self.address(at(i))).collect();
@@ -169,8 +174,55 @@ impl Walker {
         }
     }
 
+    /// Calls `visitor` for each block and page, in ascending order, with its first input address.
+    pub fn leaves(&self, mem: &(impl Words + ?Sized), visitor: &mut impl FnMut(u64, Translation)) {
+        let base = if self.upper {
+            u64::MAX << (64 - self.tsz)
+        } else {
+            0
+        };
+        let mut pending: Vec<(u64, u64, u64, i32)> =
+            std::vec![(self.base, base, self.root_entries(), self.start)];
+        // The entries of a table that are still to be visited stay below those of its next level.
+        while let Some((entry, input, count, level)) = pending.pop() {
+            let bytes = 1_u64 << Self::low(level);
+            for number in 0..count {
+                let word = mem.word(entry + number * 8);
+                let input = input.wrapping_add(number * bytes);
+                match self.kind(word, level) {
+                    Kind::Fault => {}
+                    Kind::Leaf(pa) => {
+                        let contiguous = word >> 52 & 1 == 1;
+                        let descriptor = word;
+                        visitor(
+                            input,
+                            Translation {
+                                pa,
+                                descriptor,
+                                bytes,
+                                contiguous,
+                            },
+                        );
+                    }
+                    Kind::Table(next) => {
+                        let after = number + 1;
+                        let rest = (
+                            entry + after * 8,
+                            input.wrapping_add(bytes),
+                            count - after,
+                            level,
+                        );
+                        pending.push(rest);
+                        pending.push((next, input, 512, level + 1));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// The addresses of all tables but the root's.
-    pub fn tables(&self, mem: &RecordedMemory) -> BTreeSet<u64> {
+    pub fn tables(&self, mem: &(impl Words + ?Sized)) -> BTreeSet<u64> {
         let mut found = BTreeSet::new();
         let mut pending: Vec<(u64, u64, i32)> =
             std::vec![(self.base, self.root_entries(), self.start)];

@@ -430,7 +430,7 @@ fn elsewhere(step: Step) -> Step {
 }
 
 #[test]
-fn correct_edits_pass() {
+fn x1_x2_x3_x6_correct_edits_pass() {
     for edit in MISTAKES.iter().map(|(_, edit, ..)| edit) {
         let (mut checker, steps) = edit();
         assert_eq!(checker.edit(&steps), Ok(()));
@@ -438,7 +438,7 @@ fn correct_edits_pass() {
 }
 
 #[test]
-fn each_mistake_is_caught_by_its_rule() {
+fn x1_x2_x3_x6_each_mistake_is_caught_by_its_rule() {
     let mut rules = BTreeSet::new();
     for (name, edit, mistake, rule) in MISTAKES {
         let (mut checker, mut steps) = edit();

@@ -8,5 +8,6 @@ mod model;
 mod order;
 mod owner;
 mod shape;
+mod soak;
 mod stage1;
 mod stage2;
