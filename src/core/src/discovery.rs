@@ -28,9 +28,9 @@ impl<H: Hardware> Spmc<H> {
         if found == 0 && uuid != Uuid::NIL {
             return Err(FfaError::InvalidParameters);
         }
-        let found_register = u64::try_from(found).unwrap_or(u64::MAX);
         if wanted == Wanted::Count {
-            return Ok(self.succeed(core, [found_register, 0, 0, 0, 0, 0]));
+            let found = u64::try_from(found).unwrap_or(u64::MAX);
+            return Ok(self.succeed(core, [found, 0, 0, 0, 0, 0]));
         }
         let size = partition_info::descriptor_size(version);
         let (slot, mailbox) = self.mailbox(core);
@@ -40,7 +40,9 @@ impl<H: Hardware> Spmc<H> {
         if needed > space {
             return Err(FfaError::NoMemory);
         }
+        // A partition that another core ends meanwhile is not in the list, nor in its length.
         let mut offset = 0usize;
+        let mut written = 0u64;
         for info in self.descriptors(uuid, version).take(found) {
             let mut bytes = [0; partition_info::MAXIMUM_SIZE];
             let length = partition_info::encode(version, world, &info, &mut bytes)
@@ -49,6 +51,10 @@ impl<H: Hardware> Spmc<H> {
             hw.write_rx(slot, offset, bytes)
                 .map_err(|_| FfaError::Aborted)?;
             offset = offset.saturating_add(length);
+            written = written.saturating_add(1);
+        }
+        if written == 0 && uuid != Uuid::NIL {
+            return Err(FfaError::InvalidParameters);
         }
         // Nothing of an earlier answer stays behind (D8).
         hw.clear_rx(slot, offset).map_err(|_| FfaError::Aborted)?;
@@ -59,7 +65,7 @@ impl<H: Hardware> Spmc<H> {
         } else {
             0
         };
-        Ok(self.succeed(core, [found_register, size, 0, 0, 0, 0]))
+        Ok(self.succeed(core, [written, size, 0, 0, 0, 0]))
     }
 
     /// FFA_PARTITION_INFO_GET_REGS: as many of the descriptors from an index on as x3 to x17

@@ -9,6 +9,7 @@ use crate::hardware::Hardware;
 use crate::partition::Health;
 use crate::runtime_model::DirectForm;
 use crate::spmc::{CoreState, Spmc};
+use crate::sync::atomic::Ordering;
 use crate::version::NegotiatedVersion;
 
 /// A call that Bulkhead serves.
@@ -352,10 +353,7 @@ impl<H: Hardware> Spmc<H> {
                 hw.forward_smc(core.caller());
                 return core.resume();
             }
-            if !partition
-                .warned_smc
-                .swap(true, core::sync::atomic::Ordering::Relaxed)
-            {
+            if !partition.warned_smc.swap(true, Ordering::Relaxed) {
                 log::warn!(
                     "{}: SMC {id:#010x} is not allowed: if it must be, name it in smc_whitelist of \
                      its vm node in the SPMC manifest",

@@ -8,7 +8,7 @@
 //!
 //! The modules carry the names of FF-A's chapters: [`setup`], [`direct`], [`schedule`],
 //! [`runtime_model`]. [`dispatch`] holds the table of calls that the README's coverage is made of.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "shuttle")), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

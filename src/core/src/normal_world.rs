@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The normal world: its primary endpoint, and the VMs that a hypervisor speaks for.
 
-use core::sync::atomic::{AtomicU16, Ordering};
-
 use bulkhead_abi::{EndpointId, FfaError, Version};
 use bulkhead_mm::addr::PageRange;
 
 use crate::mailbox::{Mailbox, MailboxBuffers};
+use crate::sync::atomic::{AtomicU16, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::version::NegotiatedVersion;
 

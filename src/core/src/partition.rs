@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A partition: what its manifest says, and its state.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Uuid, Version};
 
@@ -10,6 +8,7 @@ use crate::hardware::Hardware;
 use crate::line::Line;
 use crate::mailbox::Mailbox;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vcpu::{NonSecureInterrupts, Vcpu};
 use crate::version::NegotiatedVersion;
 

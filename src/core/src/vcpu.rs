@@ -156,8 +156,8 @@ impl<H: Hardware> Vcpu<H> {
         self.state.lock().name()
     }
 
-    /// Looks at the state.
-    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&VcpuState<H>) -> R) -> R {
+    /// Looks at the state, with its lock held.
+    pub fn inspect<R>(&self, look: impl FnOnce(&VcpuState<H>) -> R) -> R {
         look(&self.state.lock())
     }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The version that an endpoint speaks, while it is negotiated and after.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use bulkhead_abi::version::Negotiation;
 use bulkhead_abi::{FfaError, Version};
+
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// The version of an endpoint: negotiable until its first other call (A-01, DECISIONS 18).
 pub struct NegotiatedVersion(AtomicU32);

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hardware below the core. Each access to what cores share is a point at which another core may
+//! go on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bulkhead_abi::Registers;
+use bulkhead_core::hardware::{
+    Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
+};
+use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_mm::addr::Pa;
+use bulkhead_mm::attrs::Space;
+use shuttle::sync::Mutex;
+
+use crate::program::Local;
+
+/// The size of a page in bytes.
+pub const PAGE: u64 = 4096;
+/// The first byte of the normal world's memory.
+pub const NORMAL_MEMORY: u64 = 0x4000_0000;
+/// The length of a partition's memory in bytes.
+pub const IMAGE: u64 = 0x10_0000;
+/// What RX holds when it is mapped.
+pub const STALE: u8 = 0xa5;
+
+/// The first byte of the memory of the partition at `index`; IPA and PA are the same.
+pub fn image(index: usize) -> u64 {
+    0x1000_0000 + u64::try_from(index).expect("small") * IMAGE
+}
+
+/// The saved state of an execution context.
+pub struct Context {
+    pub(crate) registers: Registers,
+    pub(crate) pc: u64,
+    /// Set by a reset.
+    pub(crate) fresh: bool,
+    /// The core that holds state of it which is not saved.
+    pub(crate) loaded: Option<usize>,
+    /// What its program keeps in memory.
+    pub(crate) local: Local,
+    /// What it must find in its registers when it goes on: it was interrupted.
+    pub(crate) interrupted: Option<Registers>,
+}
+
+impl Context {
+    pub(crate) fn new() -> Self {
+        Self {
+            registers: Registers::ZERO,
+            pc: 0,
+            fresh: false,
+            loaded: None,
+            local: Local::default(),
+            interrupted: None,
+        }
+    }
+}
+
+impl VcpuContext for Context {
+    fn registers(&self) -> &Registers {
+        &self.registers
+    }
+
+    fn registers_mut(&mut self) -> &mut Registers {
+        &mut self.registers
+    }
+
+    fn pc(&self) -> u64 {
+        self.pc
+    }
+
+    fn skip_instruction(&mut self) {
+        self.pc += 4;
+    }
+
+    fn step_back(&mut self) {
+        self.pc -= 4;
+    }
+
+    fn reset(&mut self, entry: u64) {
+        self.registers = Registers::ZERO;
+        self.pc = entry;
+        self.fresh = true;
+        self.interrupted = None;
+    }
+}
+
+/// A mapped mailbox as S-EL2 sees it.
+pub struct Mapped {
+    /// Where it is.
+    pub buffers: MailboxBuffers,
+    /// The first bytes of RX, more than a list takes.
+    pub rx: Vec<u8>,
+    /// The first page of TX.
+    pub tx: Vec<u8>,
+}
+
+/// S-EL2's map of mailboxes.
+pub struct Mailboxes {
+    /// By slot.
+    pub slots: Vec<Option<Mapped>>,
+    /// What the normal world writes to its TX whenever it is mapped.
+    pub normal_world_tx: Vec<u8>,
+}
+
+/// The hardware of a core.
+pub struct Machine {
+    /// The core's index.
+    pub core: usize,
+    /// What all cores share.
+    pub mailboxes: Arc<Mutex<Mailboxes>>,
+    /// Whether non-secure interrupts are masked.
+    pub masked: bool,
+    /// How many execution contexts the core holds state of.
+    pub loaded: usize,
+}
+
+impl Machine {
+    /// What S-EL2 has mapped.
+    pub fn with_mailboxes<R>(&self, look: impl FnOnce(&mut Mailboxes) -> R) -> R {
+        look(&mut self.mailboxes.lock().expect("a core failed"))
+    }
+
+    fn mailbox<R>(&self, slot: usize, access: impl FnOnce(&mut Mapped) -> R) -> R {
+        self.with_mailboxes(|mailboxes| {
+            let mapped = mailboxes.slots[slot].as_mut();
+            access(mapped.unwrap_or_else(|| panic!("M16: slot {slot} is used and not mapped")))
+        })
+    }
+}
+
+impl Hardware for Machine {
+    type Context = Context;
+
+    fn now(&self) -> u64 {
+        0
+    }
+
+    fn ticks_per_second(&self) -> u64 {
+        1_000_000
+    }
+
+    fn park(&mut self, context: &mut Context) {
+        if let Some(core) = context.loaded.take() {
+            assert_eq!(core, self.core, "R11: saved by a core that does not run it");
+            self.loaded -= 1;
+        }
+    }
+
+    fn set_deadline(&mut self, _: Option<u64>) {}
+
+    fn mask_non_secure_interrupts(&mut self, mask: bool) {
+        self.masked = mask;
+    }
+
+    fn acknowledge(&mut self) -> Acknowledged {
+        Acknowledged::Spurious
+    }
+
+    fn hand_group0_to_el3(&mut self) -> bool {
+        false
+    }
+
+    fn disable_interrupt(&mut self, _: u32) {}
+
+    fn prepare_off(&mut self) {}
+
+    fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
+        let offset = ipa.checked_sub(image(partition))?;
+        let end = offset.checked_add(u64::from(pages) * PAGE)?;
+        (space == Space::Secure && end <= IMAGE).then_some(Pa(ipa))
+    }
+
+    fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
+        self.with_mailboxes(|mailboxes| {
+            for other in mailboxes.slots.iter().flatten() {
+                assert!(
+                    !other.buffers.overlaps(buffers),
+                    "M9: a page in two mailboxes"
+                );
+            }
+            let mut tx = vec![0; 4096];
+            if slot == 0 {
+                tx[..mailboxes.normal_world_tx.len()].copy_from_slice(&mailboxes.normal_world_tx);
+            }
+            let earlier = mailboxes.slots[slot].replace(Mapped {
+                buffers: buffers.clone(),
+                rx: vec![STALE; 256],
+                tx,
+            });
+            assert!(earlier.is_none(), "M13: slot {slot} is mapped twice");
+        });
+        Ok(())
+    }
+
+    fn unmap_mailbox(&mut self, slot: usize) {
+        let earlier = self.with_mailboxes(|mailboxes| mailboxes.slots[slot].take());
+        assert!(earlier.is_some(), "M16: slot {slot} is not mapped");
+    }
+
+    fn write_rx(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<(), CopyFault> {
+        self.mailbox(slot, |mapped| {
+            mapped.rx[offset..offset + bytes.len()].copy_from_slice(bytes);
+        });
+        Ok(())
+    }
+
+    fn clear_rx(&mut self, slot: usize, offset: usize) -> Result<(), CopyFault> {
+        self.mailbox(slot, |mapped| mapped.rx[offset..].fill(0));
+        Ok(())
+    }
+
+    fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
+        self.mailbox(slot, |mapped| {
+            to.copy_from_slice(&mapped.tx[offset..offset + to.len()]);
+        });
+        Ok(())
+    }
+
+    fn print(&mut self, _: fmt::Arguments<'_>) {}
+
+    fn forward_smc(&mut self, registers: &mut Registers) {
+        registers.x[0] = 0;
+    }
+
+    fn id_register(&self, _: SystemRegister) -> u64 {
+        0
+    }
+
+    fn inject_undefined(&mut self, _: &mut Context) {}
+}

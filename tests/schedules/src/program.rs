@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Partitions' code: a small state machine that does what each request's list of deeds says.
+
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
+use bulkhead_sim::{call, error, ffa, request, response};
+
+use crate::machine::{PAGE, image};
+use crate::world::id;
+
+/// What a partition does when it is asked to, before it answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deed {
+    /// Asks the partition at this index, which does the rest of the list.
+    Ask(usize),
+    /// Is interrupted by the normal world's interrupt.
+    Interrupt,
+    /// Faults.
+    Fault,
+    /// FFA_RXTX_MAP of its buffers.
+    Map,
+    /// FFA_RXTX_UNMAP.
+    Unmap,
+    /// FFA_PARTITION_INFO_GET of everything.
+    List,
+    /// FFA_RX_RELEASE.
+    Release,
+}
+
+impl Deed {
+    const fn nibble(self) -> u64 {
+        match self {
+            // 0 ends a list.
+            Self::Ask(index) => index as u64 + 1,
+            Self::Interrupt => 8,
+            Self::Fault => 9,
+            Self::Map => 10,
+            Self::Unmap => 11,
+            Self::List => 12,
+            Self::Release => 13,
+        }
+    }
+
+    fn decode(nibble: u64) -> Option<Self> {
+        Some(match nibble {
+            0 => return None,
+            8 => Self::Interrupt,
+            9 => Self::Fault,
+            10 => Self::Map,
+            11 => Self::Unmap,
+            12 => Self::List,
+            13 => Self::Release,
+            index => Self::Ask(usize::try_from(index).expect("small") - 1),
+        })
+    }
+}
+
+/// A list of deeds as a request carries it in x4, the first in the lowest nibble.
+pub fn deeds(list: &[Deed]) -> u64 {
+    list.iter()
+        .rev()
+        .fold(0, |word, deed| word << 4 | deed.nibble())
+}
+
+/// What reaches S-EL2 from a partition next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The call in its registers.
+    Call,
+    /// A non-secure interrupt.
+    Interrupt,
+    /// A fault.
+    Fault,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Start,
+    Registering,
+    Waiting,
+    Working,
+    Asking,
+    Calling(Function),
+}
+
+/// What a partition keeps in its memory from one turn to the next.
+#[derive(Clone, Default)]
+pub struct Local {
+    stage: Stage,
+    /// Who asked, unless FFA_RUN did.
+    origin: Option<EndpointId>,
+    token: u64,
+    deeds: u64,
+    /// The first error that a call ended with, negated; 0 for none.
+    status: u64,
+}
+
+/// A turn of an execution context.
+pub struct Turn<'a> {
+    /// The index of its partition.
+    pub partition: usize,
+    /// Whether it must say where the others of its partition begin.
+    pub registers_entry: bool,
+    /// Its registers.
+    pub registers: &'a mut Registers,
+    /// Its memory.
+    pub local: &'a mut Local,
+}
+
+impl Turn<'_> {
+    /// Runs until something reaches S-EL2. `took` is told the token of each request that arrives.
+    pub fn run(&mut self, took: impl FnOnce(u64)) -> Step {
+        let function = |registers: &Registers, function: Function| {
+            [Width::W32, Width::W64]
+                .map(|width| function.id(width))
+                .contains(&registers.x[0])
+        };
+        match self.local.stage {
+            Stage::Start if self.registers_entry => {
+                let mut register = call([0; 8]);
+                register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
+                register.x[1] = image(self.partition) + PAGE;
+                self.make(register, Stage::Registering)
+            }
+            Stage::Start => self.wait(),
+            Stage::Registering => {
+                assert!(function(self.registers, Function::Success));
+                self.wait()
+            }
+            Stage::Waiting => {
+                self.local.status = 0;
+                if function(self.registers, Function::MsgSendDirectReq) {
+                    self.local.origin = Some(self.registers.sender());
+                    self.local.token = self.registers.x[3];
+                    self.local.deeds = self.registers.x[4];
+                    took(self.local.token);
+                } else {
+                    assert!(
+                        function(self.registers, Function::Run),
+                        "FFA_MSG_WAIT ended with {:#x?}",
+                        &self.registers.x[..8]
+                    );
+                    self.local.origin = None;
+                    self.local.deeds = deeds(&[Deed::Interrupt]);
+                }
+                self.work()
+            }
+            Stage::Working => self.work(),
+            Stage::Asking => {
+                let status = match error(self.registers) {
+                    Some(code) => negated(code),
+                    None => {
+                        assert!(function(self.registers, Function::MsgSendDirectResp));
+                        assert_eq!(
+                            self.registers.x[3],
+                            callee_token(self.local.token),
+                            "CV8: the answer to another request"
+                        );
+                        self.registers.x[4]
+                    }
+                };
+                self.failed(status);
+                self.local.deeds = 0;
+                self.work()
+            }
+            Stage::Calling(made) => {
+                match error(self.registers) {
+                    Some(code) => self.failed(negated(code)),
+                    None => assert!(function(self.registers, Function::Success), "{made}"),
+                }
+                self.work()
+            }
+        }
+    }
+
+    fn failed(&mut self, status: u64) {
+        if self.local.status == 0 {
+            self.local.status = status;
+        }
+    }
+
+    fn make(&mut self, call: Registers, stage: Stage) -> Step {
+        *self.registers = call;
+        self.local.stage = stage;
+        Step::Call
+    }
+
+    fn wait(&mut self) -> Step {
+        self.make(ffa(Function::MsgWait, [0; 4]), Stage::Waiting)
+    }
+
+    /// Does the next deed, or answers.
+    fn work(&mut self) -> Step {
+        let own = id(self.partition);
+        let next = Deed::decode(self.local.deeds & 0xf);
+        self.local.deeds >>= 4;
+        match next {
+            None => match self.local.origin {
+                Some(origin) => {
+                    let payload = [self.local.token, self.local.status, 0, 0, 0];
+                    let answer = response(Width::W64, own, origin, payload);
+                    self.make(answer, Stage::Waiting)
+                }
+                None => self.wait(),
+            },
+            Some(Deed::Ask(index)) => {
+                let token = callee_token(self.local.token);
+                let payload = [token, self.local.deeds, 0, 0, 0];
+                self.make(request(Width::W64, own, id(index), payload), Stage::Asking)
+            }
+            Some(Deed::Interrupt) => {
+                self.local.stage = Stage::Working;
+                Step::Interrupt
+            }
+            Some(Deed::Fault) => Step::Fault,
+            Some(Deed::Map) => {
+                let mut map = call([0; 8]);
+                map.x[0] = Function::RxtxMap.id(Width::W64);
+                map.x[1] = image(self.partition) + 2 * PAGE;
+                map.x[2] = image(self.partition) + 3 * PAGE;
+                map.x[3] = 1;
+                self.make(map, Stage::Calling(Function::RxtxMap))
+            }
+            Some(Deed::Unmap) => self.simple(Function::RxtxUnmap),
+            Some(Deed::List) => self.simple(Function::PartitionInfoGet),
+            Some(Deed::Release) => self.simple(Function::RxRelease),
+        }
+    }
+
+    fn simple(&mut self, function: Function) -> Step {
+        self.make(ffa(function, [0; 4]), Stage::Calling(function))
+    }
+}
+
+/// The token of the request that a partition makes while it serves the one with `token`.
+fn callee_token(token: u64) -> u64 {
+    token << 8 | 1
+}
+
+/// A positive number for an error code in a register.
+fn negated(code: u64) -> u64 {
+    code.wrapping_neg() & 0xffff_ffff
+}
+
+/// The status that stands for `error`.
+pub fn status(error: FfaError) -> u64 {
+    negated(error.to_register())
+}

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Partitions, cores and the normal world around the real core. A core is a task of the explorer; what
+//! holds at each step of one core is checked here, what holds between steps of all in
+//! [`rest`](crate::rest).
+
+use std::sync::{Arc, Mutex};
+
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::psci::Psci;
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width, framework};
+use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind};
+use bulkhead_core::normal_world::Vm;
+use bulkhead_core::partition::{Health, Partition, PartitionConfig};
+use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
+use bulkhead_core::sync;
+use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::Space;
+use bulkhead_sim::{call, error, request};
+use shuttle::rand::Rng;
+
+use crate::lease::Lease;
+use crate::machine::{Context, IMAGE, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, image};
+use crate::program::{Deed, Step, Turn, deeds};
+
+/// The normal world.
+pub const NWD: EndpointId = EndpointId(0);
+/// The SPMC's id.
+pub const SPMC: EndpointId = EndpointId(0x8000);
+/// How many VMs can have mailboxes.
+pub const VMS: usize = 2;
+/// The most locks that a core may hold at once (PG3).
+const DEEPEST: usize = 4;
+/// The most times that a call is resumed: more than any list of deeds has interrupts.
+const RESUMES: usize = 16;
+
+/// A number below `bound`, which the schedule chooses.
+pub fn pick(bound: usize) -> usize {
+    shuttle::rand::thread_rng().gen_range(0..bound)
+}
+
+/// One of `choices`, which the schedule chooses.
+pub fn choose<T: Copy>(choices: &[T]) -> T {
+    choices[pick(choices.len())]
+}
+
+/// The id of the partition at `index`.
+pub fn id(index: usize) -> EndpointId {
+    EndpointId(0x8001 + u16::try_from(index).expect("small"))
+}
+
+/// A partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spec {
+    /// With one execution context.
+    Single,
+    /// With one execution context that keeps non-secure interrupts waiting.
+    Queued,
+    /// With an execution context for each core.
+    Multi,
+    /// With an execution context for each core, of which only the first has an entry (W1).
+    MultiWithoutEntry,
+}
+
+/// What all cores share.
+pub struct World {
+    /// The SPMC.
+    pub spmc: Spmc<Machine>,
+    /// What the partitions are.
+    pub specs: Vec<Spec>,
+    /// The tokens of all requests, and of those that arrived.
+    tokens: Mutex<(u64, Vec<u64>)>,
+    _lease: Lease,
+}
+
+/// A core, with EL3 and the normal world of it.
+pub struct Core {
+    /// What all cores share.
+    pub world: Arc<World>,
+    /// The core's state in the SPMC.
+    pub state: CoreState<Machine>,
+    /// The core's hardware.
+    pub machine: Machine,
+}
+
+/// How a request of the normal world ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// With its answer, which carries the first error of what was done, or 0.
+    Answer(u64),
+    /// With FFA_ERROR.
+    Error(FfaError),
+}
+
+fn config(index: usize, spec: Spec) -> PartitionConfig {
+    const UUIDS: [[Uuid; 1]; 4] = [
+        [Uuid([1; 16])],
+        [Uuid([2; 16])],
+        [Uuid([3; 16])],
+        [Uuid([4; 16])],
+    ];
+    PartitionConfig {
+        id: id(index),
+        name: ["one", "two", "three", "four"][index],
+        uuids: &UUIDS[index],
+        version: Version::V1_2,
+        properties: Properties::DIRECT_REQ_RECEIVE
+            .union(Properties::DIRECT_REQ_SEND)
+            .union(Properties::AARCH64),
+        non_secure_interrupts: match spec {
+            Spec::Queued => NonSecureInterrupts::Queued,
+            _ => NonSecureInterrupts::Signaled,
+        },
+        entry: image(index),
+        boot_information: None,
+        image: (image(index), IMAGE),
+        smc_allow_list: &[],
+        smc_permissive: false,
+        interrupts: &[],
+    }
+}
+
+/// Partitions as `specs` say; `cores` cores, of which the first is on.
+pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
+    let mut lease = Lease::default();
+    let partitions: Vec<Partition<Machine>> = specs
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| {
+            let count = match spec {
+                Spec::Single | Spec::Queued => 1,
+                Spec::Multi | Spec::MultiWithoutEntry => cores,
+            };
+            let vcpus: Vec<Vcpu<Machine>> = (0..count)
+                // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
+                // lease last. So it is below.
+                .map(|_| Vcpu::new(unsafe { lease.lend(Context::new()) }))
+                .collect();
+            // SAFETY: as above.
+            Partition::new(config(index, *spec), unsafe { lease.lend(vcpus) })
+        })
+        .collect();
+    let memory = PageRange::new(Pa(NORMAL_MEMORY), 64 * PAGE).expect("a range");
+    let spmc = Spmc::new(SpmcConfig {
+        id: SPMC,
+        // SAFETY: as above.
+        partitions: unsafe { lease.lend(partitions) },
+        // SAFETY: as above.
+        normal_world_memory: unsafe { lease.lend([memory]) },
+        // SAFETY: as above.
+        vms: unsafe { lease.lend([const { Vm::new() }; VMS]) },
+        init_timeout_ms: 900,
+        run_timeout_ms: 100,
+    });
+    let world = Arc::new(World {
+        spmc,
+        specs: specs.to_vec(),
+        tokens: Mutex::default(),
+        _lease: lease,
+    });
+    let slots = 1 + specs.len() + VMS;
+    let mailboxes = Arc::new(shuttle::sync::Mutex::new(Mailboxes {
+        slots: (0..slots).map(|_| None).collect(),
+        normal_world_tx: Vec::new(),
+    }));
+    let mut cores: Vec<Core> = (0..cores)
+        .map(|index| Core {
+            world: world.clone(),
+            state: CoreState::new(index),
+            machine: Machine {
+                core: index,
+                mailboxes: mailboxes.clone(),
+                masked: false,
+                loaded: 0,
+            },
+        })
+        .collect();
+    cores[0].switch_on();
+    cores
+}
+
+/// Lets all cores do what `what` says at once; they come back when all are done.
+pub fn at_once<R: Send + 'static>(
+    cores: Vec<Core>,
+    what: impl Fn(&mut Core) -> R + Send + Sync + 'static,
+) -> (Vec<Core>, Vec<R>) {
+    let what = Arc::new(what);
+    let tasks: Vec<_> = cores
+        .into_iter()
+        .map(|mut core| {
+            let what = what.clone();
+            shuttle::thread::spawn(move || {
+                let result = what(&mut core);
+                (core, result)
+            })
+        })
+        .collect();
+    tasks
+        .into_iter()
+        .map(|task| task.join().expect("a core failed"))
+        .unzip()
+}
+
+impl World {
+    /// Whether the partition at `index` was ended.
+    pub fn is_ended(&self, index: usize) -> bool {
+        self.spmc.partitions()[index].health() == Health::Aborted
+    }
+
+    fn token(&self) -> u64 {
+        let mut tokens = self.tokens.lock().expect("a core failed");
+        tokens.0 += 1;
+        tokens.0 << 32
+    }
+
+    fn took(&self, token: u64) {
+        let mut tokens = self.tokens.lock().expect("a core failed");
+        assert!(!tokens.1.contains(&token), "CV8: a request arrives twice");
+        tokens.1.push(token);
+    }
+}
+
+impl Core {
+    /// The core's index.
+    pub fn index(&self) -> usize {
+        self.machine.core
+    }
+
+    /// Switches the core on; its partitions initialise.
+    pub fn switch_on(&mut self) {
+        let reply = self.drive(Event::CoreOn);
+        assert_eq!(
+            reply.x[0],
+            Function::MsgWait.id(Width::W32),
+            "the boot ends in FFA_MSG_WAIT"
+        );
+    }
+
+    /// Switches the core off, as the SPMD says so.
+    pub fn switch_off(&mut self) {
+        let off = Psci::CpuOff.id(Width::W32);
+        let message = framework::psci_request(EndpointId::SPMD, SPMC, off, [0; 3]);
+        let reply = self.call(&call(message));
+        assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
+        assert_eq!(reply.x[3], 0, "CPU_OFF is not refused (DECISIONS 22)");
+        self.state = CoreState::new(self.index());
+    }
+
+    /// Makes a call of the normal world and returns the registers that come back.
+    pub fn call(&mut self, registers: &Registers) -> Registers {
+        self.state.normal_world = registers.clone();
+        self.drive(Event::Spmd)
+    }
+
+    /// Asks the partition at `index` to do `list`, and resumes it until it has answered.
+    pub fn ask(&mut self, index: usize, list: &[Deed]) -> Outcome {
+        let (token, reply) = self.start(index, list);
+        self.resume(token, reply)
+    }
+
+    /// Asks the partition at `index` to do `list`. The token of the request, and what comes back first.
+    pub fn start(&mut self, index: usize, list: &[Deed]) -> (u64, Registers) {
+        let token = self.world.token();
+        let payload = [token, deeds(list), 0, 0, 0];
+        let reply = self.call(&request(Width::W64, NWD, id(index), payload));
+        (token, reply)
+    }
+
+    /// Goes on with the request of `token` until it has its answer.
+    pub fn resume(&mut self, token: u64, mut reply: Registers) -> Outcome {
+        for _ in 0..RESUMES {
+            if reply.x[0] != Function::Interrupt.id(Width::W32) {
+                if let Some(code) = error(&reply) {
+                    return Outcome::Error(refusal(code));
+                }
+                let answer = Function::MsgSendDirectResp.id(Width::W64);
+                assert_eq!(reply.x[0], answer, "{:#x?}", &reply.x[..8]);
+                assert_eq!(reply.x[3], token, "CV8: the answer to another request");
+                return Outcome::Answer(reply.x[4]);
+            }
+            // Sometimes the normal world does something else first.
+            if pick(2) == 0 {
+                self.call(&bulkhead_sim::ffa(Function::IdGet, [0; 4]));
+            }
+            reply = self.call(&resumption(&reply));
+        }
+        panic!("PG1: the request does not end");
+    }
+
+    /// Gives cycles to the execution context of the partition at `index` that is for this core, and
+    /// resumes it until it waits. What it ends with if that is no FFA_MSG_WAIT.
+    pub fn run(&mut self, index: usize) -> Result<(), FfaError> {
+        let vcpu = self.world.spmc.partitions()[index].vcpu_for_core(self.index());
+        self.run_context(index, vcpu)
+    }
+
+    /// As [`run`](Self::run), of the given execution context.
+    pub fn run_context(&mut self, index: usize, vcpu: usize) -> Result<(), FfaError> {
+        let vcpu = u16::try_from(vcpu).expect("small");
+        let mut reply = self.call(&bulkhead_sim::run(id(index), vcpu));
+        for _ in 0..RESUMES {
+            if let Some(code) = error(&reply) {
+                return Err(refusal(code));
+            }
+            if reply.x[0] == Function::MsgWait.id(Width::W32) {
+                return Ok(());
+            }
+            assert_eq!(reply.x[0], Function::Interrupt.id(Width::W32));
+            reply = self.call(&resumption(&reply));
+        }
+        panic!("PG1: the run does not end");
+    }
+
+    /// FFA_PARTITION_INFO_GET of everything into the normal world's RX, which must hold as many
+    /// descriptors as the answer says, and nothing else. How many, or why not.
+    ///
+    /// Nobody else may use the normal world's mailbox meanwhile.
+    pub fn list(&mut self) -> Result<usize, FfaError> {
+        let reply = self.call(&bulkhead_sim::ffa(Function::PartitionInfoGet, [0; 4]));
+        if let Some(code) = error(&reply) {
+            return Err(refusal(code));
+        }
+        let count = usize::try_from(reply.x[2]).expect("small");
+        let size = match usize::try_from(reply.x[3]).expect("small") {
+            0 => 8,
+            size => size,
+        };
+        self.machine.with_mailboxes(|mailboxes| {
+            let rx = &mailboxes.slots[0].as_ref().expect("a filled buffer").rx;
+            let (descriptors, rest) = rx.split_at(count * size);
+            assert!(rest.iter().all(|byte| *byte == 0), "D8: something is left");
+            for descriptor in descriptors.chunks_exact(size) {
+                let id = u16::from_le_bytes([descriptor[0], descriptor[1]]);
+                assert!(
+                    id & 0x8000 != 0 && descriptor.iter().all(|byte| *byte != STALE),
+                    "a descriptor of nobody: {descriptor:x?}"
+                );
+            }
+        });
+        Ok(count)
+    }
+
+    fn drive(&mut self, mut event: Event) -> Registers {
+        let world = self.world.clone();
+        loop {
+            let before = self.state.running();
+            let ended: Vec<bool> = (0..world.specs.len())
+                .map(|index| world.is_ended(index))
+                .collect();
+            let action = world.spmc.handle(&mut self.state, event, &mut self.machine);
+            assert_eq!(sync::held(), 0, "PG2: a lock is held");
+            assert!(sync::deepest() <= DEEPEST, "PG3: {} locks", sync::deepest());
+            match action {
+                Action::Smc => {
+                    assert!(!self.machine.masked, "IR5: the priority mask is left");
+                    assert!(self.state.running().is_none(), "CV1: a partition is left");
+                    assert_eq!(self.machine.loaded, 0, "a state is not saved");
+                    return self.state.normal_world.clone();
+                }
+                Action::Enter => {
+                    let vcpu = self.state.running().expect("a context to enter");
+                    assert!(
+                        before == Some(vcpu) || !ended[vcpu.partition()],
+                        "CV6: an ended partition is entered"
+                    );
+                    event = self.enter(before != Some(vcpu));
+                }
+            }
+        }
+    }
+
+    /// Runs the current execution context until something reaches S-EL2.
+    fn enter(&mut self, switched: bool) -> Event {
+        let vcpu = self.state.running().expect("a context to enter");
+        let (index, core) = (vcpu.partition(), self.index());
+        let spec = self.world.specs[index];
+        let context = self.state.context().expect("a context to enter");
+        match context.loaded {
+            None => {
+                context.loaded = Some(core);
+                self.machine.loaded += 1;
+            }
+            Some(on) => assert!(on == core && !switched, "CV1: two cores run one context"),
+        }
+        assert_eq!(self.machine.loaded, 1, "CV1: a core runs two contexts");
+        if std::mem::take(&mut context.fresh) {
+            let first = image(index);
+            assert!((first..first + IMAGE).contains(&context.pc), "W1: no entry");
+            assert_eq!(context.registers.x[4], u64::try_from(core).expect("small"));
+            context.local = Default::default();
+        }
+        if let Some(before) = context.interrupted.take() {
+            assert_eq!(
+                before, context.registers,
+                "R11: an interrupt changed registers"
+            );
+        }
+        let mut turn = Turn {
+            partition: index,
+            registers_entry: spec == Spec::Multi && core == 0,
+            registers: &mut context.registers,
+            local: &mut context.local,
+        };
+        let mut step = turn.run(|token| self.world.took(token));
+        while step == Step::Interrupt && self.machine.masked {
+            step = turn.run(|_| panic!("a partition that works takes a request"));
+        }
+        match step {
+            Step::Call => Event::Call(Conduit::Smc),
+            Step::Interrupt => {
+                context.interrupted = Some(context.registers.clone());
+                Event::NonSecureInterrupt
+            }
+            Step::Fault => Event::Fault(Fault {
+                kind: FaultKind::Data {
+                    ipa: 0xdead_0000,
+                    space: Space::Secure,
+                    direction: Direction::Write,
+                },
+                syndrome: 0,
+                address: 0xdead_0000,
+            }),
+        }
+    }
+}
+
+/// The error that a register carries.
+pub fn refusal(code: u64) -> FfaError {
+    let code = u32::try_from(code).expect("32 bits").cast_signed();
+    FfaError::from_code(code).expect("a known error")
+}
+
+/// FFA_RUN of what FFA_INTERRUPT names.
+fn resumption(interrupt: &Registers) -> Registers {
+    bulkhead_sim::run(interrupt.sender(), interrupt.receiver().0)
+}

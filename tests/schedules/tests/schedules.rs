@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Each scenario under many schedules; see [`explore`] for how many, and for how one is run again.
+
+use bulkhead_schedules::explore::explore;
+use bulkhead_schedules::scenarios::{abort, crossing, mailbox, power, preemption, version};
+
+/// One test a scenario, of the same name.
+macro_rules! explored {
+    ($($module:ident :: $scenario:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $scenario() {
+                explore(stringify!($scenario), $module::$scenario);
+            }
+        )*
+    };
+}
+
+explored! {
+    crossing::c6_two_cores_cross_calls,
+    crossing::c1_c2_c6_chains_of_three_partitions,
+    preemption::r3_r11_r12_two_cores_claim_preempt_and_resume,
+    preemption::r11_r12_three_cores_run_one_context,
+    abort::c7_c8_k8_a_partition_ends_during_calls,
+    abort::c7_a_partition_ends_while_it_is_preempted,
+    abort::k8_a_partition_ends_on_two_cores_at_once,
+    abort::d8_the_list_of_partitions_while_one_ends,
+    version::v8_two_cores_negotiate,
+    mailbox::m13_m16_two_cores_map_fill_and_unmap,
+    mailbox::m13_two_cores_forward_the_same_vm,
+    mailbox::m9_no_page_is_in_two_mailboxes,
+    mailbox::m16_two_contexts_share_the_mailbox_of_a_partition,
+    power::w1_w2_w5_cores_come_and_go,
+}
