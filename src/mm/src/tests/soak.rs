@@ -17,7 +17,7 @@ use crate::tlb::Unused;
 use super::fixture::{GIB, KIB_4, MIB_2, vtcr};
 
 const POOL: u64 = 0x0e10_3000;
-const POOL_PAGES: usize = 24;
+const POOL_PAGES: usize = 48;
 /// Three tables of pages, of which the middle one starts a GiB.
 const WINDOW: usize = 3 * ENTRIES;
 const INPUT: u64 = 2 * GIB - MIB_2;
