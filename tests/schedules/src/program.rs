@@ -101,6 +101,8 @@ pub struct Turn<'a> {
     pub partition: usize,
     /// Whether it must say where the others of its partition begin.
     pub registers_entry: bool,
+    /// With which token it asks whom before it waits for the first time.
+    pub asks: Option<(u64, usize)>,
     /// Its registers.
     pub registers: &'a mut Registers,
     /// Its memory.
@@ -122,7 +124,13 @@ impl Turn<'_> {
                 register.x[1] = image(self.partition) + PAGE;
                 self.make(register, Stage::Registering)
             }
-            Stage::Start => self.wait(),
+            Stage::Start => {
+                if let Some((token, whom)) = self.asks {
+                    self.local.token = token;
+                    self.local.deeds = deeds(&[Deed::Ask(whom)]);
+                }
+                self.work()
+            }
             Stage::Registering => {
                 assert!(function(self.registers, Function::Success));
                 self.wait()

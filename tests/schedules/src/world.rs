@@ -58,6 +58,8 @@ pub enum Spec {
     Queued,
     /// With an execution context for each core.
     Multi,
+    /// The same, and each context but the first asks the partition at this index before it waits.
+    MultiAsking(usize),
     /// With an execution context for each core, of which only the first has an entry (W1).
     MultiWithoutEntry,
 }
@@ -129,7 +131,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         .map(|(index, spec)| {
             let count = match spec {
                 Spec::Single | Spec::Queued => 1,
-                Spec::Multi | Spec::MultiWithoutEntry => cores,
+                Spec::Multi | Spec::MultiAsking(_) | Spec::MultiWithoutEntry => cores,
             };
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
                 // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
@@ -274,7 +276,12 @@ impl Core {
                     return Outcome::Error(refusal(code));
                 }
                 let answer = Function::MsgSendDirectResp.id(Width::W64);
-                assert_eq!(reply.x[0], answer, "{:#x?}", &reply.x[..8]);
+                assert_eq!(
+                    reply.x[0],
+                    answer,
+                    "CV8: {:#x?} is no answer",
+                    &reply.x[..8]
+                );
                 assert_eq!(reply.x[3], token, "CV8: the answer to another request");
                 return Outcome::Answer(reply.x[4]);
             }
@@ -305,7 +312,8 @@ impl Core {
             if reply.x[0] == Function::MsgWait.id(Width::W32) {
                 return Ok(());
             }
-            assert_eq!(reply.x[0], Function::Interrupt.id(Width::W32));
+            let interrupted = Function::Interrupt.id(Width::W32);
+            assert_eq!(reply.x[0], interrupted, "CV8: what FFA_RUN ended with");
             reply = self.call(&resumption(&reply));
         }
         panic!("PG1: the run does not end");
@@ -374,6 +382,7 @@ impl Core {
         let vcpu = self.state.running().expect("a context to enter");
         let (index, core) = (vcpu.partition(), self.index());
         let spec = self.world.specs[index];
+        let token = self.world.token();
         let context = self.state.context().expect("a context to enter");
         match context.loaded {
             None => {
@@ -397,7 +406,11 @@ impl Core {
         }
         let mut turn = Turn {
             partition: index,
-            registers_entry: spec == Spec::Multi && core == 0,
+            registers_entry: core == 0 && matches!(spec, Spec::Multi | Spec::MultiAsking(_)),
+            asks: match spec {
+                Spec::MultiAsking(whom) if core != 0 => Some((token, whom)),
+                _ => None,
+            },
             registers: &mut context.registers,
             local: &mut context.local,
         };

@@ -13,7 +13,12 @@ const MULTI: usize = 0;
 const NO_ENTRY: usize = 1;
 /// The one with a single context.
 const SINGLE: usize = 2;
-const SPECS: [Spec; 3] = [Spec::Multi, Spec::MultiWithoutEntry, Spec::Single];
+const ABORTED: Outcome = Outcome::Error(FfaError::Aborted);
+const SPECS: [Spec; 3] = [
+    Spec::MultiAsking(SINGLE),
+    Spec::MultiWithoutEntry,
+    Spec::Single,
+];
 
 /// Core 0 calls and runs; the others come on, go off, with a preempted context or without, and come
 /// on again.
@@ -23,6 +28,22 @@ pub fn w1_w2_w5_cores_come_and_go() {
         _ => comes_and_goes(core),
     });
     check(&cores);
+    settle(cores);
+}
+
+/// A core comes on while the partition that it brings up ends on another (W1, K8).
+pub fn w1_k8_a_partition_ends_while_a_core_comes_on() {
+    let (cores, _) = at_once(boot(&SPECS, 2), |core| match core.index() {
+        0 => {
+            let list = choose(&[&[Deed::Fault] as &[Deed], &[Deed::Ask(SINGLE), Deed::Fault]]);
+            let outcome = core.ask(MULTI, list);
+            // The single context, which is to fault then, is asked by the other core.
+            let busy = Outcome::Answer(status(FfaError::Busy));
+            assert!(outcome == ABORTED || list.len() > 1, "{outcome:?}");
+            assert!([ABORTED, busy, Outcome::Answer(status(FfaError::Aborted))].contains(&outcome));
+        }
+        _ => core.switch_on(),
+    });
     settle(cores);
 }
 

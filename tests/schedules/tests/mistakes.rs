@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The schedules find mistakes: each of [`MISTAKES`] is made in a copy of the core, and a scenario must
+//! fail for the right reason. All of them are in one copy, behind a switch, so that it is built once.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+/// A mistake in the core.
+struct Mistake {
+    name: &'static str,
+    /// The file in src/core/src.
+    file: &'static str,
+    /// What stands there, once.
+    right: &'static str,
+    /// What would stand there. `made!()` is true when this mistake is made.
+    wrong: &'static str,
+    /// The scenario that fails.
+    scenario: &'static str,
+    /// What the failure says.
+    says: &'static str,
+}
+
+const MISTAKES: [Mistake; 17] = [
+    Mistake {
+        name: "claim: the state is looked at, and taken later",
+        file: "vcpu.rs",
+        right: "take(&state)?;",
+        wrong: "take(&state)?; if made!() { drop(state); state = self.state.lock(); }",
+        scenario: "r11_r12_three_cores_run_one_context",
+        says: "nobody ran it",
+    },
+    Mistake {
+        name: "claim: the chain is looked up with the lock held",
+        file: "direct.rs",
+        right: "_ => Err(FfaError::Busy),\n        });",
+        wrong: "_ if made!() && self.is_ancestor(core, target) => Err(FfaError::Denied), \
+                _ => Err(FfaError::Busy), });",
+        scenario: "c1_c2_c6_chains_of_three_partitions",
+        says: "deadlock",
+    },
+    Mistake {
+        name: "negotiation: a plain store in place of the exchange",
+        file: "version.rs",
+        right: "match self.0.compare_exchange_weak(",
+        wrong: "if made!() { self.0.store(version.to_word(), Ordering::Relaxed); \
+                return Ok(Version::OURS); } match self.0.compare_exchange_weak(",
+        scenario: "v8_two_cores_negotiate",
+        says: "V8",
+    },
+    Mistake {
+        name: "negotiation: settled by a load and a store",
+        file: "version.rs",
+        right: "word = self.0.fetch_or(SETTLED, Ordering::Relaxed);",
+        wrong: "if made!() { self.0.store(word | SETTLED, Ordering::Relaxed); } else { \
+                word = self.0.fetch_or(SETTLED, Ordering::Relaxed); }",
+        scenario: "v8_two_cores_negotiate",
+        says: "V8",
+    },
+    Mistake {
+        name: "forwarded RXTX_MAP: two at once",
+        file: "rxtx.rs",
+        right: "let changes = self.normal_world.changes.lock();\n        let (index, place)",
+        wrong: "let changes = (!made!()).then(|| self.normal_world.changes.lock());\n        \
+                let (index, place)",
+        scenario: "m13_two_cores_forward_the_same_vm",
+        says: "M9",
+    },
+    Mistake {
+        name: "RXTX_MAP: the partition may have ended meanwhile",
+        file: "rxtx.rs",
+        right: "if partition.health() == Health::Aborted {",
+        wrong: "if partition.health() == Health::Aborted && !made!() {",
+        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        says: "K8",
+    },
+    Mistake {
+        name: "PARTITION_INFO_GET: RX is checked, and filled later",
+        file: "discovery.rs",
+        right: "let space = mailbox.writable()?;",
+        wrong: "let space = mailbox.writable()?; \
+                if made!() { drop(mailbox); mailbox = self.mailbox(core).1.lock(); }",
+        scenario: "m13_m16_two_cores_map_fill_and_unmap",
+        says: "M16",
+    },
+    Mistake {
+        name: "PARTITION_INFO_GET: the answer is an earlier count",
+        file: "discovery.rs",
+        right: "[written, size,",
+        wrong: "[if made!() { found as u64 } else { written }, size,",
+        scenario: "d8_the_list_of_partitions_while_one_ends",
+        says: "a descriptor of nobody",
+    },
+    Mistake {
+        name: "the end of a partition: its buffers go without its mailbox's lock",
+        file: "rxtx.rs",
+        right: "let mut mailbox = self.mailbox.lock();\n        if matches!",
+        wrong: "if made!() && *self.mailbox.lock() != Mailbox::Unmapped { \
+                hw.unmap_mailbox(index.saturating_add(1)); \
+                *self.mailbox.lock() = Mailbox::Unmapped; return; } \
+                let mut mailbox = self.mailbox.lock();\n        if matches!",
+        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        says: "M16",
+    },
+    Mistake {
+        name: "a response: the requester may have ended meanwhile",
+        file: "schedule.rs",
+        right: "if partition.health() == Health::Aborted {\n                    slot.rest",
+        wrong: "if partition.health() == Health::Aborted && !made!() {\n slot.rest",
+        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        says: "CV6",
+    },
+    Mistake {
+        name: "FFA_RUN of what ended: whoever waits for it is forgotten",
+        file: "schedule.rs",
+        right: "if *core == index && !by_partition => Ok(()),",
+        wrong: "if *core == index && !by_partition && !made!() => Ok(()),",
+        scenario: "c7_a_partition_ends_while_it_is_preempted",
+        says: "a preempted chain does not end",
+    },
+    Mistake {
+        name: "FFA_RUN: what was preempted goes on on any core",
+        file: "schedule.rs",
+        right: "VcpuState::Preempted { core, .. } if *core != core_index =>",
+        wrong: "VcpuState::Preempted { core, .. } if *core != core_index && !made!() =>",
+        scenario: "r3_r11_r12_two_cores_claim_preempt_and_resume",
+        says: "CV8",
+    },
+    Mistake {
+        name: "the mailbox of a VM: it may have gone while its lock was busy",
+        file: "normal_world.rs",
+        right: "(holds(vm) && *mailbox != Mailbox::Unmapped).then_some",
+        wrong: "(made!() || holds(vm) && *mailbox != Mailbox::Unmapped).then_some",
+        scenario: "m13_m16_two_cores_map_fill_and_unmap",
+        says: "M16",
+    },
+    Mistake {
+        name: "FFA_MSG_WAIT: a lock is never given back",
+        file: "schedule.rs",
+        right: "let _ = partition.mailbox.lock().release();",
+        wrong: "let mut mailbox = partition.mailbox.lock(); let _ = mailbox.release(); \
+                if made!() { core::mem::forget(mailbox); }",
+        scenario: "r11_r12_three_cores_run_one_context",
+        says: "PG2",
+    },
+    Mistake {
+        name: "RXTX_UNMAP: two locks in the other order",
+        file: "rxtx.rs",
+        right: "unmap(slot, &mut mailbox.lock(), hw)?;",
+        wrong: "let mut mailbox = mailbox.lock(); \
+                let changes = made!().then(|| self.normal_world.changes.lock()); \
+                unmap(slot, &mut mailbox, hw)?; drop(changes);",
+        scenario: "m13_m16_two_cores_map_fill_and_unmap",
+        says: "deadlock! blocked tasks",
+    },
+    Mistake {
+        name: "CPU_OFF: what was preempted goes off",
+        file: "power.rs",
+        right: "VcpuState::Waiting(_) => Ok(()),\n                _ => Err(()),\n            });\n            \
+                match claimed {",
+        wrong: "VcpuState::Preempted { .. } if made!() => Ok(()), VcpuState::Waiting(_) => Ok(()), \
+                _ => Err(()), }); match claimed { \
+                Ok(VcpuState::Preempted { context, .. }) => slot.rest(VcpuState::Off(context)),",
+        scenario: "w1_w2_w5_cores_come_and_go",
+        says: "CV8",
+    },
+    Mistake {
+        name: "CPU_ON: a context is started without an entry",
+        file: "power.rs",
+        right: "partition.secondary_entry()?",
+        wrong: "partition.secondary_entry().or(made!().then_some(0))?",
+        scenario: "w1_w2_w5_cores_come_and_go",
+        says: "W1: no entry",
+    },
+];
+
+/// What tells the copy which mistake is made.
+const SWITCH: &str = "BULKHEAD_MISTAKE";
+
+#[test]
+fn every_mistake_is_found() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistaken");
+    copy_workspace(&root, &copy);
+    let missed: Vec<String> = MISTAKES
+        .iter()
+        .enumerate()
+        .filter_map(|(number, mistake)| {
+            let output = run(&copy, mistake.scenario, &number.to_string());
+            let said = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            let found = !output.status.success() && said.contains(mistake.says);
+            (!found).then(|| format!("{}: {}\n{said}", mistake.name, output.status))
+        })
+        .collect();
+    assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
+    // Without a mistake the copy is the core.
+    let output = run(&copy, "", "none");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+/// Runs a scenario of the copy, or all, with a mistake.
+fn run(copy: &Path, scenario: &str, mistake: &str) -> Output {
+    // What does not differ is built already.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
+    let target = target.expect("the target directory");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["test", "--offline", "-p", "bulkhead-schedules"])
+        .args(["--test", "schedules", "--", scenario])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
+        .env("RUST_BACKTRACE", "0")
+        .env(SWITCH, mistake)
+        .env_remove("BULKHEAD_REPLAY");
+    if mistake == "none" {
+        cargo.env("BULKHEAD_SCHEDULES", "100");
+    } else {
+        cargo.env_remove("BULKHEAD_SCHEDULES");
+    }
+    cargo.output().expect("cargo runs")
+}
+
+/// Copies what the schedules are made of, with all mistakes in it.
+fn copy_workspace(root: &Path, copy: &Path) {
+    let packages = [
+        "src/abi",
+        "src/mm",
+        "src/core",
+        "tests/sim",
+        "tests/schedules",
+    ];
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace");
+    let members = format!("members = {packages:?}\n");
+    let (before, after) = manifest.split_once("members = [").expect("members");
+    let (_, after) = after
+        .split_once("default-members")
+        .expect("default members");
+    let (_, after) = after.split_once('\n').expect("a line");
+    // Another version: cargo keeps what it builds of the copy apart.
+    let (other, after) = after.split_once("\nversion = \"").expect("a version");
+    let manifest = format!("{before}{members}{other}\nversion = \"0.0.0+mistaken.{after}");
+    write(&copy.join("Cargo.toml"), &manifest);
+    let lock = copy.join("Cargo.lock");
+    if !lock.exists() {
+        write(
+            &lock,
+            &fs::read_to_string(root.join("Cargo.lock")).expect("a lock"),
+        );
+    }
+    for package in packages {
+        for file in files(&root.join(package)) {
+            let path = file.strip_prefix(root).expect("a path below the root");
+            let text = fs::read_to_string(&file).expect("text");
+            write(&copy.join(path), &with_mistakes(path, text));
+        }
+    }
+}
+
+/// The files of a package.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .flat_map(|path| match path.is_dir() {
+            true => files(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+/// Writes a file unless it is there: what has not changed is not built again.
+fn write(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return;
+    }
+    fs::create_dir_all(path.parent().expect("a directory")).expect("a new directory");
+    fs::write(path, text).expect("a written file");
+}
+
+fn with_mistakes(path: &Path, mut text: String) -> String {
+    let Ok(file) = path.strip_prefix("src/core/src") else {
+        return text;
+    };
+    for (number, mistake) in MISTAKES.iter().enumerate() {
+        if Path::new(mistake.file) != file {
+            continue;
+        }
+        let places = text.matches(mistake.right).count();
+        assert_eq!(places, 1, "{}: {}", mistake.name, mistake.right);
+        let made = format!("crate::sync::is_made({number})");
+        text = text.replace(mistake.right, &mistake.wrong.replace("made!()", &made));
+    }
+    if file == Path::new("sync.rs") {
+        text += &format!(
+            "\n/// Whether a mistake is made.\npub fn is_made(number: usize) -> bool {{\n    \
+             static MADE: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();\n    \
+             *MADE.get_or_init(|| std::env::var({SWITCH:?}).ok()?.parse().ok()) == Some(number)\n}}\n"
+        );
+    }
+    text
+}
