@@ -112,6 +112,10 @@ pub struct Machine {
     pub mailboxes: Arc<Mutex<Mailboxes>>,
     /// Whether non-secure interrupts are masked.
     pub masked: bool,
+    /// Whether the time of whoever runs is bounded.
+    pub bounded: bool,
+    /// Whether that time is over.
+    pub expired: bool,
     /// How many execution contexts the core holds state of.
     pub loaded: usize,
 }
@@ -148,13 +152,19 @@ impl Hardware for Machine {
         }
     }
 
-    fn set_deadline(&mut self, _: Option<u64>) {}
+    fn set_deadline(&mut self, deadline: Option<u64>) {
+        self.bounded = deadline.is_some();
+    }
 
     fn mask_non_secure_interrupts(&mut self, mask: bool) {
         self.masked = mask;
     }
 
     fn acknowledge(&mut self) -> Acknowledged {
+        if std::mem::take(&mut self.expired) {
+            self.bounded = false;
+            return Acknowledged::Deadline;
+        }
         Acknowledged::Spurious
     }
 

@@ -14,6 +14,8 @@ pub enum Deed {
     Ask(usize),
     /// Is interrupted by the normal world's interrupt.
     Interrupt,
+    /// Uses up its time, if there is a bound.
+    Overrun,
     /// Faults.
     Fault,
     /// FFA_RXTX_MAP of its buffers.
@@ -37,6 +39,7 @@ impl Deed {
             Self::Unmap => 11,
             Self::List => 12,
             Self::Release => 13,
+            Self::Overrun => 14,
         }
     }
 
@@ -49,6 +52,7 @@ impl Deed {
             11 => Self::Unmap,
             12 => Self::List,
             13 => Self::Release,
+            14 => Self::Overrun,
             index => Self::Ask(usize::try_from(index).expect("small") - 1),
         })
     }
@@ -68,6 +72,8 @@ pub enum Step {
     Call,
     /// A non-secure interrupt.
     Interrupt,
+    /// The end of its time.
+    Overrun,
     /// A fault.
     Fault,
 }
@@ -101,8 +107,8 @@ pub struct Turn<'a> {
     pub partition: usize,
     /// Whether it must say where the others of its partition begin.
     pub registers_entry: bool,
-    /// With which token it asks whom before it waits for the first time.
-    pub asks: Option<(u64, usize)>,
+    /// Its token and deeds before it waits for the first time.
+    pub starts_with: Option<(u64, u64)>,
     /// Its registers.
     pub registers: &'a mut Registers,
     /// Its memory.
@@ -125,9 +131,9 @@ impl Turn<'_> {
                 self.make(register, Stage::Registering)
             }
             Stage::Start => {
-                if let Some((token, whom)) = self.asks {
+                if let Some((token, deeds)) = self.starts_with {
                     self.local.token = token;
-                    self.local.deeds = deeds(&[Deed::Ask(whom)]);
+                    self.local.deeds = deeds;
                 }
                 self.work()
             }
@@ -219,6 +225,10 @@ impl Turn<'_> {
             Some(Deed::Interrupt) => {
                 self.local.stage = Stage::Working;
                 Step::Interrupt
+            }
+            Some(Deed::Overrun) => {
+                self.local.stage = Stage::Working;
+                Step::Overrun
             }
             Some(Deed::Fault) => Step::Fault,
             Some(Deed::Map) => {

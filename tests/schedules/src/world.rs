@@ -58,8 +58,8 @@ pub enum Spec {
     Queued,
     /// With an execution context for each core.
     Multi,
-    /// The same, and each context but the first asks the partition at this index before it waits.
-    MultiAsking(usize),
+    /// The same, and each context but the first does this before it waits.
+    MultiDoing(&'static [Deed]),
     /// With an execution context for each core, of which only the first has an entry (W1).
     MultiWithoutEntry,
 }
@@ -131,7 +131,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         .map(|(index, spec)| {
             let count = match spec {
                 Spec::Single | Spec::Queued => 1,
-                Spec::Multi | Spec::MultiAsking(_) | Spec::MultiWithoutEntry => cores,
+                Spec::Multi | Spec::MultiDoing(_) | Spec::MultiWithoutEntry => cores,
             };
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
                 // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
@@ -173,6 +173,8 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 core: index,
                 mailboxes: mailboxes.clone(),
                 masked: false,
+                bounded: false,
+                expired: false,
                 loaded: 0,
             },
         })
@@ -406,16 +408,19 @@ impl Core {
         }
         let mut turn = Turn {
             partition: index,
-            registers_entry: core == 0 && matches!(spec, Spec::Multi | Spec::MultiAsking(_)),
-            asks: match spec {
-                Spec::MultiAsking(whom) if core != 0 => Some((token, whom)),
+            registers_entry: core == 0 && matches!(spec, Spec::Multi | Spec::MultiDoing(_)),
+            starts_with: match spec {
+                Spec::MultiDoing(list) if core != 0 => Some((token, deeds(list))),
                 _ => None,
             },
             registers: &mut context.registers,
             local: &mut context.local,
         };
         let mut step = turn.run(|token| self.world.took(token));
-        while step == Step::Interrupt && self.machine.masked {
+        // What does not happen: interrupts that are masked, the end of a time without bound.
+        while (step == Step::Interrupt && self.machine.masked)
+            || (step == Step::Overrun && !self.machine.bounded)
+        {
             step = turn.run(|_| panic!("a partition that works takes a request"));
         }
         match step {
@@ -423,6 +428,11 @@ impl Core {
             Step::Interrupt => {
                 context.interrupted = Some(context.registers.clone());
                 Event::NonSecureInterrupt
+            }
+            Step::Overrun => {
+                self.machine.expired = true;
+                context.interrupted = Some(context.registers.clone());
+                Event::SecureInterrupt
             }
             Step::Fault => Event::Fault(Fault {
                 kind: FaultKind::Data {

@@ -31,5 +31,5 @@ explored! {
     mailbox::m9_no_page_is_in_two_mailboxes,
     mailbox::m16_two_contexts_share_the_mailbox_of_a_partition,
     power::w1_w2_w5_cores_come_and_go,
-    power::w1_k8_a_partition_ends_while_a_core_comes_on,
+    power::w1_k8_k11_a_partition_ends_while_a_core_comes_on,
 }

@@ -10,13 +10,15 @@ use crate::world::{Core, Outcome, Spec, at_once, choose, pick};
 
 /// Two cores ask for and run the same two partitions, which are interrupted here and there.
 pub fn r3_r11_r12_two_cores_claim_preempt_and_resume() {
-    const LISTS: [&[Deed]; 4] = [
+    const LISTS: [&[Deed]; 5] = [
+        &[Deed::Ask(1), Deed::Overrun],
         &[Deed::Interrupt],
         &[Deed::Interrupt, Deed::Interrupt],
         &[Deed::Ask(1), Deed::Interrupt],
         &[Deed::Interrupt, Deed::Ask(1), Deed::Interrupt],
     ];
-    let cores = all_on(&[Spec::Single, Spec::Single], 2);
+    let asked_one = choose(&[Spec::Single, Spec::Queued]);
+    let cores = all_on(&[Spec::Single, asked_one], 2);
     let (cores, left) = at_once(cores, |core| {
         for _ in 0..2 {
             match pick(3) {
