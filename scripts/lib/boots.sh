@@ -76,8 +76,26 @@ config_flash() {
     spmc_image "$1" "$2"
     case $1 in
     linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" ;;
-    *) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" ;;
+    *)
+        make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
+        rm -f "$3"/*.package
+        for flash_spare in $(spare_addresses "$1"); do
+            make_package "$root/manifests/qemu-virt/$1/spare.dts" "$flash_spare" "$3/fdts" "$out/payloads/tester.bin" "$3/$flash_spare.package" ||
+                return 1
+        done
+        ;;
     esac
+}
+
+# spare_addresses CONFIG: where the configuration's spare partitions are: those that QEMU loads, and no BL2.
+spare_addresses() { cat "$root/manifests/qemu-virt/$1/spare.addresses" 2>/dev/null; }
+
+# spares CONFIG OUT_DIR: QEMU's arguments that load the packages of the spare partitions, one a line.
+spares() {
+    for spare_address in $(spare_addresses "$1"); do
+        spare_package=$2/$spare_address.package
+        [ ! -e "$spare_package" ] || printf -- '-device\nloader,file=%s,addr=%s,force-raw=on\n' "$spare_package" "$spare_address"
+    done
 }
 
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
@@ -87,12 +105,20 @@ boot_config() {
         linux_boot "$@"
         return
     fi
+    config_name=$1
     config_out=$2
     config_cpu=$3
     config_mte=$4
     config_cores=$5
     command_line "$config_out/command-line" "$6"
     shift 6
+    # Words without spaces, but for the working tree's own path.
+    config_ifs=$IFS
+    IFS='
+'
+    # shellcheck disable=SC2046
+    set -- $(spares "$config_name" "$config_out") "$@"
+    IFS=$config_ifs
     qemu_boot "$config_out/flash.bin" "$config_out/boot" "$boot_timeout_seconds" "$config_cpu" "$config_mte" "$config_cores" \
         -device "loader,file=$config_out/command-line,addr=$command_line_address,force-raw=on" "$@"
 }

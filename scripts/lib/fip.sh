@@ -38,3 +38,11 @@ make_flash() {
     cp "$tfa/bl1.bin" "$2/flash.bin"
     dd if="$2/fip.bin" of="$2/flash.bin" bs="$flash_block_size" seek="$flash_fip_block" conv=notrunc status=none
 }
+
+# make_package MANIFEST.dts NUMBER WORK_DIR IMAGE PACKAGE: a partition package that no BL2 loads, as TF-A's Makefile would
+# make it. SPARE stands for NUMBER in the manifest.
+make_package() {
+    cpp -nostdinc -undef -x assembler-with-cpp -P -D SPARE="$2" "$1" >"$3/package.pre.dts" &&
+        dtc -q -I dts -O dtb -o "$3/package.dtb" "$3/package.pre.dts" &&
+        python3 "$tfa/sptool.py" -i "$4:$3/package.dtb" --pm-offset 4096 --img-offset 16384 -o "$5"
+}

@@ -30,6 +30,9 @@ pub enum Role {
     Tertiary,
 }
 
+/// How many testers beyond the first eight there can be.
+const SPARES: usize = 24;
+
 /// A partition that runs halves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tester {
@@ -73,7 +76,9 @@ pub struct NormalWorld {
     /// Whether the test run may touch SVE; not where EL3 traps it (DECISIONS 8).
     pub sve: bool,
     testers: ArrayVec<Tester, 8>,
-    aborted: ArrayVec<EndpointId, 8>,
+    /// Testers for tests to end.
+    spares: ArrayVec<Tester, SPARES>,
+    aborted: ArrayVec<EndpointId, { SPARES + 8 }>,
     case: usize,
     state: Option<StateCanaries>,
     violation: Option<Text>,
@@ -119,6 +124,7 @@ impl NormalWorld {
             partitions: Descriptors::new(),
             sve: true,
             testers: ArrayVec::new(),
+            spares: ArrayVec::new(),
             aborted: ArrayVec::new(),
             case: 0,
             state: None,
@@ -163,11 +169,14 @@ impl NormalWorld {
                 );
             }
             let version = Version::from_word(version as u32).unwrap_or(Version::V1_0);
-            // More testers than there is room for are left alone.
-            let _ = self.testers.try_push(Tester {
+            let tester = Tester {
                 id: partition.id,
                 version,
-            });
+            };
+            if self.testers.try_push(tester).is_err() {
+                // More than there is room for are left alone.
+                let _ = self.spares.try_push(tester);
+            }
         }
         // A firmware that loses its partitions must not pass by skipping.
         ensure!(
@@ -220,7 +229,7 @@ impl NormalWorld {
         if let Some(violation) = self.violation.take() {
             fail!("after a call, {violation}");
         }
-        for Tester { id, .. } in self.testers() {
+        for Tester { id, .. } in self.testers().into_iter().chain(self.spares()) {
             let payload = [1, 2, 3, 4, 5];
             let reply = self.direct(Width::W64, id, payload);
             if !reply.is(Function::MsgSendDirectResp)
@@ -248,10 +257,16 @@ impl NormalWorld {
         self.call(rxtx_map(width))
     }
 
-    /// Every tester that lives, in the order of ids.
+    /// Every tester that lives, in the order of ids, but for the spares.
     pub fn testers(&self) -> ArrayVec<Tester, 8> {
         let lives = |tester: &Tester| !self.aborted.contains(&tester.id);
         self.testers.iter().copied().filter(lives).collect()
+    }
+
+    /// Every tester beyond the eighth that lives.
+    fn spares(&self) -> ArrayVec<Tester, SPARES> {
+        let lives = |tester: &Tester| !self.aborted.contains(&tester.id);
+        self.spares.iter().copied().filter(lives).collect()
     }
 
     /// The tester with this part.
@@ -273,12 +288,44 @@ impl NormalWorld {
         }
     }
 
-    /// A tester that is allowed to end, which is none of the first two. The caller has to end it.
+    /// A tester that is allowed to end: a spare one if there is any, and none of the first two. The
+    /// caller has to end it.
     ///
     /// # Errors
     /// A skip when there is none left.
     pub fn victim(&mut self) -> TestResult<EndpointId> {
-        self.victim_with(|contexts| contexts == 1)
+        match self.spare() {
+            Ok(id) => Ok(id),
+            Err(_) => self.victim_with(|contexts| contexts == 1),
+        }
+    }
+
+    /// A tester beyond the eighth: its manifest has the regions of `spare.dts`. The caller has to end it.
+    ///
+    /// # Errors
+    /// A skip when there is none left.
+    pub fn spare(&mut self) -> TestResult<EndpointId> {
+        let Some(&Tester { id, .. }) = self.spares().first() else {
+            skip!(
+                "no spare partition is left to be aborted, of {}",
+                self.spares.len()
+            );
+        };
+        self.aborted.push(id);
+        Ok(id)
+    }
+
+    /// The tester with this id, of which the manifest says what the test needs. The caller has to end it.
+    ///
+    /// # Errors
+    /// A skip when there is none, or it has been ended.
+    pub fn victim_named(&mut self, id: u16) -> TestResult<EndpointId> {
+        let id = EndpointId(id);
+        if !self.testers().iter().any(|tester| tester.id == id) {
+            skip!("{id} is not there, or was aborted by an earlier test");
+        }
+        self.aborted.push(id);
+        Ok(id)
     }
 
     /// A tester with several execution contexts that is allowed to end, as [`victim`](Self::victim).
