@@ -65,6 +65,26 @@ pub enum Direction {
     Write,
 }
 
+/// An access to memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// A load, or a walk of stage-1 tables.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Fetch,
+}
+
+impl From<Direction> for Access {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Read => Self::Read,
+            Direction::Write => Self::Write,
+        }
+    }
+}
+
 /// Why a partition cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fault {

@@ -8,6 +8,7 @@ use bulkhead_abi::Registers;
 use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
 
+use crate::event::Access;
 use crate::mailbox::MailboxBuffers;
 
 /// The machine as one core sees it. A value belongs to its core and is not shared.
@@ -48,6 +49,10 @@ pub trait Hardware {
     /// Translates an address of the partition in slot `partition` (its index) through its stage 2
     /// in `space`; the range must be mapped as normal memory, readable and writable, and contiguous.
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa>;
+
+    /// Whether stage 2 of the partition in slot `partition` (its index) allows this access at this
+    /// moment.
+    fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool;
 
     /// Maps RX and TX buffers at S-EL2 for mailbox `slot`: RX writable, TX readable, never executable.
     ///

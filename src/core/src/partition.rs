@@ -7,6 +7,7 @@ use bulkhead_abi::{EndpointId, Uuid, Version};
 use crate::hardware::Hardware;
 use crate::line::Line;
 use crate::mailbox::Mailbox;
+use crate::region::Region;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vcpu::{NonSecureInterrupts, Vcpu};
@@ -33,6 +34,8 @@ pub struct PartitionConfig {
     pub boot_information: Option<(u8, u64)>,
     /// Its secure memory by IPA, first byte and length in bytes: where entry points may lie.
     pub image: (u64, u64),
+    /// What it has by its manifest, its own memory included.
+    pub regions: &'static [Region],
     /// SMCs that it may make to EL3, by function id.
     pub smc_allow_list: &'static [u32],
     /// Whether every SMC that is not FF-A or PSCI goes to EL3.

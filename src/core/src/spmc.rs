@@ -6,9 +6,11 @@ use bulkhead_abi::{EndpointId, FfaError, Registers, Version, Width};
 use bulkhead_mm::addr::PageRange;
 
 use crate::event::{Action, Event};
+use crate::fault::Retry;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::normal_world::{NormalWorld, Vm};
 use crate::partition::Partition;
+use crate::region::Reserved;
 use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 
 /// What the SPMC is made of at boot.
@@ -19,6 +21,8 @@ pub struct SpmcConfig<H: Hardware + 'static> {
     pub partitions: &'static [Partition<H>],
     /// Where buffers of the normal world may lie: the `ns-memory` of the manifest.
     pub normal_world_memory: &'static [PageRange],
+    /// Memory that no partition has, and whose it is.
+    pub reserved: &'static [Reserved],
     /// Places for the mailboxes of VMs that a hypervisor speaks for.
     pub vms: &'static [Vm],
     /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
@@ -33,6 +37,7 @@ pub struct Spmc<H: Hardware + 'static> {
     pub id: EndpointId,
     pub(crate) partitions: &'static [Partition<H>],
     pub(crate) normal_world: NormalWorld,
+    pub(crate) reserved: &'static [Reserved],
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
 }
@@ -47,6 +52,7 @@ pub struct CoreState<H: Hardware + 'static> {
     /// Position in the boot order of the partition that initialises, while this core boots.
     pub(crate) booting: Option<usize>,
     pub(crate) non_secure: NonSecureInterrupts,
+    pub(crate) retry: Option<Retry>,
 }
 
 /// The execution context that a core runs. The core owns its saved state.
@@ -67,6 +73,7 @@ impl<H: Hardware> CoreState<H> {
             current: None,
             booting: None,
             non_secure: NonSecureInterrupts::Signaled,
+            retry: None,
         }
     }
 
@@ -106,6 +113,7 @@ impl<H: Hardware> Spmc<H> {
             id: config.id,
             partitions: config.partitions,
             normal_world: NormalWorld::new(config.normal_world_memory, config.vms),
+            reserved: config.reserved,
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }

@@ -16,7 +16,7 @@ use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::{conduit, entry, fp, refuse, tables};
 use bulkhead_core::normal_world::Vm;
-use bulkhead_core::{Spmc, SpmcConfig};
+use bulkhead_core::{Reserved, Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::pool::Account;
@@ -156,7 +156,7 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     let loaded = partitions::load(&memory, &manifest, reserved, console, &features, &mut arena)?;
     let console_owner = loaded.console_owner;
     let firmware = assemble(
-        platform, &manifest, features, memory, gic, cores, loaded, &mut arena,
+        platform, &manifest, features, memory, gic, cores, loaded, reserved, &mut arena,
     )?;
     log::info!(
         "{} of {} partitions, {} cores, {} KiB and {} pages free",
@@ -192,6 +192,7 @@ fn assemble(
     gic: Gic,
     cores: &'static [PerCore],
     loaded: Partitions,
+    reserved: &'static [bulkhead_manifest::Reserved],
     arena: &mut Arena,
 ) -> Result<&'static Firmware, Fatal> {
     let Partitions {
@@ -220,6 +221,7 @@ fn assemble(
         id: manifest.id,
         partitions,
         normal_world_memory: normal_world_memory(platform, manifest, arena)?,
+        reserved: owners(reserved, arena)?,
         vms,
         init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
         run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
@@ -250,6 +252,20 @@ fn normal_world_memory(
         let ranges = platform.normal_world_memory().iter();
         Ok(arena.collect(ranges.filter_map(|range| pages(range.base, range.end())))?)
     }
+}
+
+/// What no partition has, as the core wants it.
+fn owners(
+    reserved: &'static [bulkhead_manifest::Reserved],
+    arena: &mut Arena,
+) -> Result<&'static [Reserved], ArenaFull> {
+    let pages = reserved.iter().filter_map(|(owner, range)| {
+        let base = range.base - range.base % PAGE_SIZE;
+        let bytes = (range.end() - base).next_multiple_of(PAGE_SIZE);
+        let range = PageRange::new(Pa(base), bytes)?;
+        Some(Reserved { owner, range })
+    });
+    Ok(arena.collect(pages)?)
 }
 
 /// Tells the SPMD where other cores enter (B-56).

@@ -11,6 +11,7 @@ use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
 use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
+use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::addr::Pa;
@@ -167,6 +168,11 @@ impl Hardware for Machine {
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
         let addresses = self.shared.spaces.get(partition)?;
         addresses.translate(&self.shared.memory, space, ipa, pages)
+    }
+
+    fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool {
+        let addresses = self.shared.spaces.get(partition);
+        addresses.is_some_and(|addresses| addresses.allows(&self.shared.memory, space, ipa, access))
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

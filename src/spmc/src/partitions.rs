@@ -6,10 +6,12 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_arch::context::{Context, StageTwo};
 use bulkhead_arch::features::Features;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
-use bulkhead_core::{Partition, PartitionConfig};
+use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
     Accepted, MemoryKind, NsInterruptsAction, Range, Reserved, SpManifest, SpmcManifest,
 };
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::arena::{Arena, ArenaFull};
 use crate::load::{Loaded, Loader, Refused};
@@ -199,11 +201,61 @@ fn make(
         entry: layout.entry,
         boot_information,
         image: (layout.memory.base, layout.memory.size),
+        regions: regions(accepted, arena)?,
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
     };
     Ok(Partition::new(config, vcpus))
+}
+
+/// What the partition has, by name.
+fn regions(
+    accepted: &Accepted<'static>,
+    arena: &mut Arena,
+) -> Result<&'static [Region], ArenaFull> {
+    let own = accepted.layout.memory;
+    let manifest = accepted.manifest;
+    let region = |kind, name, range: Range, space, permissions| {
+        let bytes = range.size.next_multiple_of(PAGE_SIZE);
+        // What was accepted is page-aligned and not empty.
+        PageRange::new(Pa(range.base), bytes).map(|range| Region {
+            kind,
+            name,
+            space,
+            range,
+            permissions,
+        })
+    };
+    let all = Permissions::READ_WRITE_EXECUTE;
+    let itself = region(RegionKind::Own, accepted.name, own, Space::Secure, all);
+    let memory = manifest.memory_regions().filter_map(move |memory| {
+        let (space, permissions) = (
+            space::space(memory.attributes),
+            space::permissions(memory.attributes),
+        );
+        region(
+            RegionKind::Memory,
+            memory.node.name,
+            memory.range(own.base)?,
+            space,
+            permissions,
+        )
+    });
+    let devices = manifest.device_regions().filter_map(move |device| {
+        let (space, permissions) = (
+            space::space(device.attributes),
+            space::permissions(device.attributes),
+        );
+        region(
+            RegionKind::Device,
+            device.node.name,
+            device.range(),
+            space,
+            permissions,
+        )
+    });
+    Ok(arena.collect(itself.into_iter().chain(memory).chain(devices))?)
 }
 
 /// What the manifest says of messages and notifications, in the bits of partition information.

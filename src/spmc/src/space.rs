@@ -3,6 +3,7 @@
 
 use bulkhead_arch::context::StageTwo;
 use bulkhead_arch::features::Features;
+use bulkhead_core::event::Access;
 use bulkhead_core::sync::Mutex;
 use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
 use bulkhead_mm::MapError;
@@ -43,7 +44,8 @@ pub fn layout(end: u64, features: &Features) -> Option<Stage2Layout> {
     Stage2Layout::new(bits).or_else(|| Stage2Layout::lpa2(bits).filter(|_| features.lpa2))
 }
 
-fn permissions(attributes: RegionAttributes) -> Permissions {
+/// The permissions that a manifest's attributes are.
+pub fn permissions(attributes: RegionAttributes) -> Permissions {
     Permissions {
         read: attributes.read,
         write: attributes.write,
@@ -172,7 +174,8 @@ impl NewSpace {
     }
 }
 
-fn space(attributes: RegionAttributes) -> Space {
+/// The space that a manifest's attributes name.
+pub fn space(attributes: RegionAttributes) -> Space {
     if attributes.non_secure {
         Space::NonSecure
     } else {
@@ -194,5 +197,19 @@ impl AddressSpace {
         let usable = attributes.memory == MemoryType::Normal
             && attributes.permissions.allow(Permissions::READ_WRITE);
         usable.then_some(pa)
+    }
+
+    /// Whether the tables allow this access at this moment.
+    pub fn allows(&self, memory: &Memory, space: Space, ipa: u64, access: Access) -> bool {
+        let stage2 = match space {
+            Space::Secure => &self.secure,
+            Space::NonSecure => &self.non_secure,
+        };
+        let found = stage2.lock().lookup(ipa, &memory.pages.lock().tables);
+        found.is_some_and(|(_, Stage2Attributes { permissions, .. })| match access {
+            Access::Read => permissions.read,
+            Access::Write => permissions.write,
+            Access::Fetch => permissions.execute,
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::Registers;
+use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) table_pages: usize,
     /// Each partition's memory by index: IPA and PA of the first byte, and the length.
     pub(crate) memory: Vec<(u64, u64, u64)>,
+    /// What stage 2 allows though it faulted: partition, space, page, access.
+    pub(crate) allowed: Vec<(usize, Space, u64, Access)>,
     pub(crate) disabled: Vec<u32>,
     pub(crate) forwarded: Vec<u64>,
 }
@@ -199,6 +202,13 @@ impl Hardware for Machine {
         let offset = ipa.checked_sub(base)?;
         let end = offset.checked_add(u64::from(pages) * PAGE)?;
         (space == Space::Secure && end <= length).then_some(Pa(pa + offset))
+    }
+
+    fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool {
+        let shared = self.shared.lock().unwrap();
+        shared
+            .allowed
+            .contains(&(partition, space, ipa & !(PAGE - 1), access))
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

@@ -7,13 +7,15 @@ use bulkhead_abi::framework;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
-use bulkhead_core::event::{Action, Event};
+use bulkhead_core::event::{Access, Action, Event};
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::partition::{Partition, PartitionConfig};
+use bulkhead_core::region::{Region, RegionKind, Reserved};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
 use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::machine::{Context, Machine, Pending, Shared};
 use crate::program::{Exit, Program, Runner, Sp};
@@ -55,6 +57,14 @@ impl Spec {
             entry: base + 0x4000,
             boot_information: Some((0, base)),
             image: (base, 0x10_0000),
+            regions: vec![Region {
+                kind: RegionKind::Own,
+                name,
+                space: Space::Secure,
+                range: PageRange::new(Pa(base), 0x10_0000).expect("a valid range"),
+                permissions: Permissions::READ_WRITE_EXECUTE,
+            }]
+            .leak(),
             smc_allow_list: &[],
             smc_permissive: false,
             interrupts: &[],
@@ -139,6 +149,11 @@ impl SimBuilder {
             id: SPMC,
             partitions,
             normal_world_memory: vec![memory].leak(),
+            reserved: vec![Reserved {
+                owner: "Bulkhead",
+                range: PageRange::new(Pa(0x0e10_0000), 0x20_0000).expect("a valid range"),
+            }]
+            .leak(),
             vms: (0..VMS).map(|_| Vm::new()).collect::<Vec<_>>().leak(),
             init_timeout_ms: 900,
             run_timeout_ms: 100,
@@ -246,6 +261,12 @@ impl Sim {
     pub fn rewrite_tx_after_each_read(&self, slot: usize, bytes: &[u8]) {
         let mut shared = self.shared.lock().unwrap();
         shared.tx_rewrites.insert(slot, bytes.to_vec());
+    }
+
+    /// Has stage 2 of a partition (its index) allow an access to a page, whatever faults.
+    pub fn allow(&self, partition: usize, space: Space, page: u64, access: Access) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.allowed.push((partition, space, page, access));
     }
 
     /// Makes the memory of a mailbox slot fail.
