@@ -33,8 +33,10 @@ macro_rules! register_bank {
         }
 
         impl $bank {
-            /// The names of the registers in the bank, for reports and tests.
-            pub const NAMES: &'static [&'static str] = &[$($a_name, $b_name),*];
+            /// A bank whose registers `next` makes, one after the other.
+            pub fn from_fn(mut next: impl FnMut() -> u64) -> Self {
+                Self { $($a: next(), $b: next()),* }
+            }
         }
 
         #[unsafe(naked)]
@@ -127,8 +129,8 @@ impl SystemState {
     /// partitions in the field expect (COMPATIBILITY.md).
     const CPACR_RESET: u64 = 0b11 << 20;
 
-    /// The state in which a context starts.
-    pub fn reset() -> Self {
+    /// The state in which a context of a partition with these keys starts.
+    pub fn reset(keys: &PointerKeys) -> Self {
         let el1 = El1State {
             sctlr: Self::SCTLR_RESET,
             cpacr: Self::CPACR_RESET,
@@ -136,7 +138,8 @@ impl SystemState {
         };
         Self {
             el1,
-            ..Self::default()
+            keys: keys.clone(),
+            tags: TagState::default(),
         }
     }
 
@@ -200,6 +203,8 @@ pub struct Context {
     pub(crate) stage_two: StageTwo,
     pub(crate) vmpidr: u64,
     pub(crate) fp: FpState,
+    /// What [`PointerKeys`] hold when it starts.
+    first_keys: PointerKeys,
 }
 
 pub(crate) const PC: usize = offset_of!(Context, pc);
@@ -218,16 +223,18 @@ const VMPIDR_RES1: u64 = 1 << 31;
 
 impl Context {
     /// A context that has not run, of the execution context with index `vcpu`, whose addresses are
-    /// translated by `stage_two`. [`VcpuContext::reset`] gives it an entry point.
-    pub fn new(vcpu: u16, stage_two: StageTwo) -> Self {
+    /// translated by `stage_two`, and whose pointers are signed with `keys` unless it sets others (L6).
+    /// [`VcpuContext::reset`] gives it an entry point.
+    pub fn new(vcpu: u16, stage_two: StageTwo, keys: PointerKeys) -> Self {
         Self {
             registers: Registers::ZERO,
             pc: 0,
             spsr: SPSR_RESET,
-            system: SystemState::reset(),
+            system: SystemState::reset(&keys),
             stage_two,
             vmpidr: VMPIDR_RES1 | u64::from(vcpu),
             fp: FpState::default(),
+            first_keys: keys,
         }
     }
 
@@ -265,7 +272,7 @@ impl VcpuContext for Context {
         self.registers = Registers::ZERO;
         self.pc = entry;
         self.spsr = SPSR_RESET;
-        self.system = SystemState::reset();
+        self.system = SystemState::reset(&self.first_keys);
         self.fp = FpState::default();
     }
 }

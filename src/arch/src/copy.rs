@@ -62,6 +62,7 @@ bulkhead_try_\name:
     probe   hfgrtr, S3_4_C1_C1_4
     probe   pmcr, S3_3_C9_C12_0
     probe   hppir0, S3_0_C12_C8_2
+    probe   rndr, S3_3_C2_C4_0
 
 bulkhead_try_end:
 
@@ -79,6 +80,7 @@ unsafe extern "C" {
     fn bulkhead_try_hfgrtr(to: *mut u64) -> u64;
     fn bulkhead_try_pmcr(to: *mut u64) -> u64;
     fn bulkhead_try_hppir0(to: *mut u64) -> u64;
+    fn bulkhead_try_rndr(to: *mut u64) -> u64;
 }
 
 fn outcome(failed: u64) -> Result<(), AccessFault> {
@@ -141,6 +143,8 @@ pub enum Probe {
     Pmcr,
     /// ICC_HPPIR0_EL1: the highest pending interrupt of Group 0.
     Hppir0,
+    /// RNDR: a random number, or zero when there is none at the moment.
+    Rndr,
 }
 
 /// Reads a register that may trap; `None` if it does or is not there.
@@ -152,6 +156,7 @@ pub fn probe(register: Probe) -> Option<u64> {
         Probe::Hfgrtr => bulkhead_try_hfgrtr,
         Probe::Pmcr => bulkhead_try_pmcr,
         Probe::Hppir0 => bulkhead_try_hppir0,
+        Probe::Rndr => bulkhead_try_rndr,
     };
     // SAFETY: reading these registers has no effect; an undefined one is recovered from.
     outcome(unsafe { routine(&mut value) }).ok().map(|()| value)

@@ -48,6 +48,13 @@ const SCTLR_EARLY: u64 = SCTLR_RES1
 /// SCTLR_EL2 with the final map.
 const SCTLR_FINAL: u64 = SCTLR_EARLY | SCTLR::WXN.val(1).value;
 
+/// EnIA, EnIB, EnDA, EnDB: pointer authentication at S-EL2. The key registers hold those of whoever ran
+/// last there, so that Bulkhead signs nothing (L6); `scripts/elf-scan` sees to it, too.
+const SCTLR_KEYS: u64 = 1 << 31 | 1 << 30 | 1 << 27 | 1 << 13;
+const _: () = assert!(SCTLR_FINAL & SCTLR_KEYS == 0);
+/// EOS: a return to a lower level synchronises, so that a partition's first signature sees its keys.
+const _: () = assert!(SCTLR_FINAL & SCTLR::EOS.val(1).value != 0);
+
 /// TCR_EL2 without the output size, with both halves walked: 48 bits of identity map below.
 const TCR_BOTH: u64 = TCR::TG1::KiB4.value
     | TCR::SH1::Inner.value

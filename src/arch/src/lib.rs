@@ -17,6 +17,8 @@ pub mod context;
 #[cfg(target_arch = "aarch64")]
 pub mod copy;
 #[cfg(target_arch = "aarch64")]
+pub mod entropy;
+#[cfg(target_arch = "aarch64")]
 pub mod entry;
 #[cfg(target_arch = "aarch64")]
 pub mod features;

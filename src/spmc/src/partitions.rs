@@ -3,7 +3,8 @@
 
 use bulkhead_abi::EndpointId;
 use bulkhead_abi::partition_info::Properties;
-use bulkhead_arch::context::{Context, StageTwo};
+use bulkhead_arch::context::{Context, PointerKeys, StageTwo};
+use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
@@ -84,10 +85,16 @@ pub fn load(
             .ok_or(ArenaFull)
     })?;
     let loaded = || slots.iter().flatten().map(|(loaded, _)| loaded);
+    let mut entropy = Entropy::new();
+    if features.pointer_authentication && entropy.source() == Source::Counter {
+        log::info!(
+            "neither RNDR nor a TRNG: keys of pointer authentication are made of the counter"
+        );
+    }
     let mut ready = loaded().zip(spaces.iter());
     let partitions = arena.slice(count, |arena, _| {
         let (loaded, space) = ready.next().ok_or(ArenaFull)?;
-        make(loaded, space.registers, arena)
+        make(loaded, space.registers, &entropy.keys(), arena)
     })?;
     let console_owner = loaded().find_map(|loaded| owns(&loaded.accepted, console));
     Ok(Partitions {
@@ -150,6 +157,7 @@ fn announce(accepted: &Accepted<'static>) {
 fn make(
     loaded: &Loaded,
     stage_two: StageTwo,
+    keys: &PointerKeys,
     arena: &mut Arena,
 ) -> Result<Partition<Machine>, ArenaFull> {
     let Loaded {
@@ -183,7 +191,7 @@ fn make(
         }
     })?;
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
-        let context = arena.value(Context::new(index as u16, stage_two))?;
+        let context = arena.value(Context::new(index as u16, stage_two, keys.clone()))?;
         Ok::<_, ArenaFull>(Vcpu::new(context))
     })?;
     let config = PartitionConfig {
@@ -201,7 +209,7 @@ fn make(
         entry: layout.entry,
         boot_information,
         image: (layout.memory.base, layout.memory.size),
-        regions: regions(accepted, arena)?,
+        regions: regions(&accepted, arena)?,
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
@@ -229,33 +237,40 @@ fn regions(
     };
     let all = Permissions::READ_WRITE_EXECUTE;
     let itself = region(RegionKind::Own, accepted.name, own, Space::Secure, all);
-    let memory = manifest.memory_regions().filter_map(move |memory| {
-        let (space, permissions) = (
-            space::space(memory.attributes),
-            space::permissions(memory.attributes),
-        );
-        region(
-            RegionKind::Memory,
-            memory.node.name,
-            memory.range(own.base)?,
-            space,
-            permissions,
-        )
-    });
-    let devices = manifest.device_regions().filter_map(move |device| {
-        let (space, permissions) = (
-            space::space(device.attributes),
-            space::permissions(device.attributes),
-        );
-        region(
-            RegionKind::Device,
-            device.node.name,
-            device.range(),
-            space,
-            permissions,
-        )
-    });
-    Ok(arena.collect(itself.into_iter().chain(memory).chain(devices))?)
+    let memory = || {
+        manifest.memory_regions().filter_map(move |memory| {
+            let (space, permissions) = (
+                space::space(memory.attributes),
+                space::permissions(memory.attributes),
+            );
+            region(
+                RegionKind::Memory,
+                memory.node.name,
+                memory.range(own.base)?,
+                space,
+                permissions,
+            )
+        })
+    };
+    let devices = || {
+        manifest.device_regions().filter_map(move |device| {
+            let (space, permissions) = (
+                space::space(device.attributes),
+                space::permissions(device.attributes),
+            );
+            region(
+                RegionKind::Device,
+                device.node.name,
+                device.range(),
+                space,
+                permissions,
+            )
+        })
+    };
+    let all = || itself.into_iter().chain(memory()).chain(devices());
+    let mut next = all();
+    let regions = arena.slice(all().count(), |_, _| next.next().ok_or(ArenaFull))?;
+    Ok(regions)
 }
 
 /// What the manifest says of messages and notifications, in the bits of partition information.

@@ -29,11 +29,13 @@ pub mod runner;
 
 mod boot;
 mod chain;
+mod containment;
 mod cores;
 mod direct;
 mod discovery;
 mod hostile;
 mod identity;
+mod leakage;
 mod mailbox;
 mod misbehaviour;
 mod registers;
@@ -65,8 +67,10 @@ const FILES: &[&[Case]] = &[
     run::CASES,
     registers::CASES,
     state::CASES,
+    leakage::CASES,
     hostile::CASES,
     misbehaviour::CASES,
+    containment::CASES,
     cores::CASES,
     state::SUMMARY,
 ];

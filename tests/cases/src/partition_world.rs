@@ -9,7 +9,7 @@ use bulkhead_payload::boot_info::BootInfo;
 use bulkhead_payload::console::{self, Console};
 use bulkhead_payload::entry::{core_index, secondary_entry};
 use bulkhead_payload::fp::FpState;
-use bulkhead_payload::system_register::Values;
+use bulkhead_payload::system_register::{Values, pointer_keys};
 use bulkhead_payload::{Canary, Conduit, EntryState, Reply, Request, Text};
 
 use crate::case::PartitionHalf;
@@ -29,6 +29,8 @@ pub struct Boot {
     pub sctlr: u64,
     /// The boot information, if x0 led to it.
     pub info: Option<BootInfo>,
+    /// The keys of pointer authentication at entry; `None` where there are none.
+    pub keys: Option<[u64; 10]>,
     /// The answers to its first calls.
     pub negotiation: Negotiation,
     /// The status of FFA_MSG_SEND_DIRECT_RESP before anything was asked (G14, INIT model).
@@ -60,6 +62,10 @@ pub struct PartitionWorld {
     pub el1: Option<Values>,
     /// The EL1 and EL0 registers as they were before that half.
     pub el1_before: Option<Values>,
+    /// The keys of pointer authentication as a half left them.
+    pub keys: Option<[u64; 10]>,
+    /// GCR_EL1, RGSR_EL1, TFSR_EL1 and TFSRE0_EL1 as a half left them.
+    pub tags: Option<[u64; 4]>,
     halves: &'static [&'static [PartitionHalf]],
     case: usize,
     reason: Text,
@@ -76,6 +82,7 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
     unsafe {
         asm!("mrs {}, daif", "mrs {}, sctlr_el1", out(reg) masks, out(reg) sctlr, options(nomem, nostack))
     };
+    let keys = pointer_keys::read();
     // SAFETY: partitions of these tests have `gp-register-num = <0>`, so x0 is zero or the blob's address.
     let info = unsafe { BootInfo::at(entry.x[0]) };
     let version = info
@@ -108,6 +115,7 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
         masks,
         sctlr,
         info,
+        keys,
         negotiation,
         response,
         secondary_entry,
@@ -145,6 +153,8 @@ impl PartitionWorld {
             fp: None,
             el1: None,
             el1_before: None,
+            keys: None,
+            tags: None,
             halves,
             case: 0,
             reason: Text::default(),

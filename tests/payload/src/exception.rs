@@ -24,10 +24,29 @@ const _: () = assert!(core::mem::offset_of!(Frame, elr) == 248 && size_of::<Fram
 /// The vector of a synchronous exception at the current exception level with its own stack pointer.
 const SYNCHRONOUS: u64 = 4;
 
+/// The vectors of a synchronous exception from EL0, in AArch64 and in AArch32.
+const FROM_EL0: [u64; 2] = [8, 12];
+/// PSTATE of EL1 with its own stack pointer, exceptions masked.
+const EL1H: u64 = 0x3c5;
+/// SPSR_ELx.IL: the PSTATE that was asked for is illegal.
+const ILLEGAL: u64 = 1 << 20;
+
 /// Exception classes, ESR_ELx.EC.
 pub mod class {
     /// Unknown reason: an undefined instruction.
     pub const UNDEFINED: u64 = 0x00;
+    /// Illegal execution state: a return to a PSTATE that is illegal.
+    pub const ILLEGAL_STATE: u64 = 0x0e;
+    /// A trapped access to SVE.
+    pub const SVE: u64 = 0x19;
+    /// A trapped access to SME.
+    pub const SME: u64 = 0x1d;
+    /// SVC in AArch32.
+    pub const SVC32: u64 = 0x11;
+    /// SVC in AArch64.
+    pub const SVC64: u64 = 0x15;
+    /// BRK.
+    pub const BRK: u64 = 0x3c;
     /// A trapped MRS, MSR or system instruction.
     pub const SYSTEM_REGISTER: u64 = 0x18;
     /// An instruction abort without a change of exception level.
@@ -124,6 +143,12 @@ extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
         syndrome: frame.esr,
         address: frame.far,
     };
+    if FROM_EL0.contains(&vector)
+        && let Some(next) = crate::lower::ended(exception, frame.x[0], frame.elr, frame.spsr)
+    {
+        (frame.elr, frame.spsr) = (next, EL1H);
+        return;
+    }
     let expectation = &EXPECTATIONS[core_index()];
     if vector != SYNCHRONOUS || !expectation.armed.load(Ordering::SeqCst) {
         panic!(
@@ -138,6 +163,7 @@ extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
         .address
         .store(exception.address, Ordering::SeqCst);
     expectation.seen.store(true, Ordering::SeqCst);
+    frame.spsr &= !ILLEGAL;
     frame.elr = match exception.class() {
         class::INSTRUCTION_ABORT => frame.x[30],
         _ => frame.elr + 4,

@@ -286,3 +286,104 @@ impl Values {
         })
     }
 }
+
+/// The keys of pointer authentication: APIA, APIB, APDA, APDB and APGA, low half first.
+pub mod pointer_keys {
+    use super::{PAUTH, Presence, asm};
+    use crate::request::Canary;
+
+    macro_rules! each {
+        ($use:ident) => {
+            $use!(
+                "S3_0_C2_C1_0" "S3_0_C2_C1_1" "S3_0_C2_C1_2" "S3_0_C2_C1_3" "S3_0_C2_C2_0" "S3_0_C2_C2_1"
+                "S3_0_C2_C2_2" "S3_0_C2_C2_3" "S3_0_C2_C3_0" "S3_0_C2_C3_1"
+            )
+        };
+    }
+
+    /// The keys of this world; `None` where there are none.
+    pub fn read() -> Option<[u64; 10]> {
+        macro_rules! array {
+            ($($name:literal)*) => { [$({ let read: fn() -> u64 = read!($name); read() }),*] };
+        }
+        let Presence::Feature {
+            id,
+            shift,
+            at_least,
+        } = PAUTH
+        else {
+            return None;
+        };
+        (id() >> shift & 0xf >= at_least).then(|| each!(array))
+    }
+
+    /// Sets them; nothing in a payload signs a pointer.
+    pub fn write(keys: [u64; 10]) {
+        let mut keys = keys.into_iter();
+        let mut next = || keys.next().unwrap_or(0);
+        macro_rules! set {
+            ($($name:literal)*) => {
+                // SAFETY: the payload is compiled without pointer authentication.
+                unsafe { $(asm!(concat!("msr ", $name, ", {}"), in(reg) next(), options(nostack));)* }
+            };
+        }
+        each!(set);
+    }
+
+    /// Ten values that no other occasion has.
+    pub fn canaries(canary: Canary) -> [u64; 10] {
+        core::array::from_fn(|index| canary.pattern(index))
+    }
+}
+
+/// The registers of memory tagging.
+pub mod memory_tagging {
+    use super::{MTE, Presence, asm};
+
+    /// GCR_EL1.
+    pub fn gcr() -> u64 {
+        let read: fn() -> u64 = read!("S3_0_C1_C0_6");
+        read()
+    }
+
+    /// RGSR_EL1.
+    pub fn rgsr() -> u64 {
+        let read: fn() -> u64 = read!("S3_0_C1_C0_5");
+        read()
+    }
+
+    /// TFSR_EL1.
+    pub fn tfsr() -> u64 {
+        let read: fn() -> u64 = read!("S3_0_C5_C6_0");
+        read()
+    }
+
+    /// TFSRE0_EL1.
+    pub fn tfsre0() -> u64 {
+        let read: fn() -> u64 = read!("S3_0_C5_C6_1");
+        read()
+    }
+
+    /// Sets GCR_EL1, RGSR_EL1, TFSR_EL1 and TFSRE0_EL1, which must exist.
+    pub fn write([gcr, rgsr, tfsr, tfsre0]: [u64; 4]) {
+        // SAFETY: tag checks are off, so that the values have no effect.
+        unsafe {
+            asm!("msr S3_0_C1_C0_6, {}", in(reg) gcr, options(nostack));
+            asm!("msr S3_0_C1_C0_5, {}", in(reg) rgsr, options(nostack));
+            asm!("msr S3_0_C5_C6_0, {}", in(reg) tfsr, options(nostack));
+            asm!("msr S3_0_C5_C6_1, {}", "isb", in(reg) tfsre0, options(nostack));
+        }
+    }
+
+    /// Whether the ID register shows them.
+    pub fn visible() -> bool {
+        match MTE {
+            Presence::Feature {
+                id,
+                shift,
+                at_least,
+            } => id() >> shift & 0xf >= at_least,
+            Presence::Always | Presence::Probe => false,
+        }
+    }
+}
