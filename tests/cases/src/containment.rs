@@ -27,7 +27,7 @@ cases! {
     e14_an_illegal_pstate_of_its_own_is_the_partitions_own_exception: [illegal_state_half];
     e15_tables_that_the_normal_world_edits_harm_that_partition_only: [shared_tables_half, look_half];
     e16_tables_in_bulkheads_memory_end_that_partition_only: [garbage_root_half];
-    e16_garbage_in_the_translation_registers_keeps_only_that_partition_busy: [garbage_half];
+    e16_garbage_in_the_translation_registers_ends_that_partition_only: [garbage_half];
     k4_a_stack_that_overflows_into_a_guard_ends_that_partition_only: [overflow_half];
     k13_a_partition_that_corrupts_all_its_memory_ends_alone: [corrupt_half];
 }
@@ -471,38 +471,16 @@ fn garbage_root_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]
     fail!("it went on")
 }
 
-/// Without a walk, every fetch is an exception at S-EL1 whose handler is not mapped either: it spins,
-/// and a non-secure interrupt ends that.
-fn e16_garbage_in_the_translation_registers_keeps_only_that_partition_busy(
+/// A root that no partition can have. Registers that make every fetch an exception at S-EL1, whose handler
+/// is not mapped either, are not tried: QEMU that counts instructions never gets to the next one.
+fn e16_garbage_in_the_translation_registers_ends_that_partition_only(
     world: &mut NormalWorld,
 ) -> TestResult {
-    let victim = world.spare()?;
-    world.set_aside(victim);
-    let payload = run_half(world.case(), 0, [0; 3]);
-    let mut request = Request::direct(Width::W64, world.id(), victim, payload);
-    for _ in 0..3 {
-        let interrupt = world.interrupted(request)?;
-        equal(
-            "w1 of FFA_INTERRUPT",
-            interrupt.x(1),
-            u64::from(victim.0) << 16,
-        )?;
-        world.no_state_change()?;
-        world.end()?;
-        request = Request::run(victim, 0);
-    }
-    Ok(())
+    end_spare(world)
 }
 
 fn garbage_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
-    // Neither half is walked: TCR_EL1.EPD0 and EPD1.
-    let mut numbers = Numbers::new(0x5eed_0016);
-    stage1::registers(
-        numbers.next(),
-        numbers.next() | 1 << 7 | 1 << 23,
-        numbers.next(),
-        SCTLR,
-    );
+    stage1::registers(0x7654_3210_fe70_0000, TCR, MAIR, SCTLR);
     fail!("it went on")
 }
 

@@ -79,8 +79,6 @@ pub struct NormalWorld {
     /// Testers for tests to end.
     spares: ArrayVec<Tester, SPARES>,
     aborted: ArrayVec<EndpointId, { SPARES + 8 }>,
-    /// Spare testers that will never answer, and were not ended.
-    set_aside: ArrayVec<EndpointId, 4>,
     case: usize,
     state: Option<StateCanaries>,
     violation: Option<Text>,
@@ -128,7 +126,6 @@ impl NormalWorld {
             testers: ArrayVec::new(),
             spares: ArrayVec::new(),
             aborted: ArrayVec::new(),
-            set_aside: ArrayVec::new(),
             case: 0,
             state: None,
             violation: None,
@@ -268,9 +265,7 @@ impl NormalWorld {
 
     /// Every tester beyond the eighth that lives.
     fn spares(&self) -> ArrayVec<Tester, SPARES> {
-        let lives = |tester: &Tester| {
-            !self.aborted.contains(&tester.id) && !self.set_aside.contains(&tester.id)
-        };
+        let lives = |tester: &Tester| !self.aborted.contains(&tester.id);
         self.spares.iter().copied().filter(lives).collect()
     }
 
@@ -318,12 +313,6 @@ impl NormalWorld {
         };
         self.aborted.push(id);
         Ok(id)
-    }
-
-    /// A victim is not ended but never answers again.
-    pub fn set_aside(&mut self, id: EndpointId) {
-        self.spare_again(id);
-        self.set_aside.push(id);
     }
 
     /// A victim was not ended after all.
