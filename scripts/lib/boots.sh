@@ -20,6 +20,8 @@ boots() {
     stub                   | stub           | release | max         | on  | 4 | 4 | demo           |
     bad-spmc               | bad-spmc       | release | max         | on  | 4 | 4 | bad-spmc       |
     bad-partitions         | bad-partitions | release | max         | on  | 4 | 4 | bad-partitions |
+    map                    | map            | release | max         | on  | 4 | 4 | demo           |
+    overflow               | overflow       | debug   | max         | on  | 4 | 4 | bad-spmc       |
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | Linux version
@@ -153,5 +155,8 @@ boot_complaint() {
     fi
     if [ -n "$5" ] && ! grep -qE -e "$5" "$2/consoles.log"; then say "missing line: $5"; fi
     grep -E -e "$alarm" "$2/consoles.log" | grep -vE -f "$2/expected" | sed 's/^/unexpected line: /'
+    # The maps that it printed, if any.
+    ! grep -q '^bulkhead: map: ' "$2/boot.sec.log" ||
+        "$root/scripts/map-check" "$2/boot.sec.log" "$root/manifests/qemu-virt/$1/partitions.map"
     grep -q '^\[done\]' "$2/boot.nwd.log" || say "the normal world did not come to its [done] line"
 }

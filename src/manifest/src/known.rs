@@ -124,8 +124,13 @@ pub(crate) const ATTRIBUTE: [&str; 7] = [
     "binary_size",
 ];
 
-/// `hypervisor`: two properties of our own.
-pub(crate) const HYPERVISOR: [&str; 2] = ["bulkhead,init-timeout-ms", "bulkhead,run-timeout-ms"];
+/// `hypervisor`: four properties of our own.
+pub(crate) const HYPERVISOR: [&str; 4] = [
+    "bulkhead,init-timeout-ms",
+    "bulkhead,run-timeout-ms",
+    "bulkhead,show-map",
+    "bulkhead,overflow-stack",
+];
 
 /// `vmN` (B-41): what FF-A partitions have, two properties of our own, and what Hafnium reads for others.
 pub(crate) const VM: [&str; 15] = [

@@ -47,6 +47,9 @@ const RUN_TIMEOUT: Field = Field::new(
     "bulkhead,run-timeout-ms",
     "write bulkhead,run-timeout-ms = <1>; to <60000>;",
 );
+const SHOW_MAP: Field = Field::new("bulkhead,show-map", "write bulkhead,show-map;");
+const OVERFLOW_STACK: Field =
+    Field::new("bulkhead,overflow-stack", "write bulkhead,overflow-stack;");
 const MAX_TIMEOUT: u32 = 60_000;
 const PAGE: u64 = 0x1000;
 
@@ -68,6 +71,10 @@ pub struct SpmcManifest<'a> {
     pub init_timeout_ms: Option<u32>,
     /// How long a partition may keep non-secure interrupts queued.
     pub run_timeout_ms: Option<u32>,
+    /// Whether every map is printed at boot.
+    pub show_map: bool,
+    /// Whether a debug build overflows its stack at boot, to show what becomes of that (X15).
+    pub overflow_stack: bool,
 }
 
 impl<'a> SpmcManifest<'a> {
@@ -117,6 +124,8 @@ impl<'a> SpmcManifest<'a> {
             binary_size: attribute.integer(BINARY_SIZE)?.unwrap_or(0),
             init_timeout_ms: timeout(hypervisor, INIT_TIMEOUT)?,
             run_timeout_ms: timeout(hypervisor, RUN_TIMEOUT)?,
+            show_map: hypervisor.flag(SHOW_MAP)?,
+            overflow_stack: hypervisor.flag(OVERFLOW_STACK)?,
         };
         manifest.check_image(attribute)?;
         Ok(manifest)

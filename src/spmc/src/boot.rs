@@ -31,7 +31,7 @@ use crate::memory::{self, Memory};
 use crate::partitions::{self, Partitions};
 use crate::platform::Platform;
 use crate::run::{Firmware, VectorStore};
-use crate::{console, load, logger};
+use crate::{console, facts, load, logger};
 
 /// Where the registers of vectors are stored.
 const VECTOR_ALIGNMENT: usize = 16;
@@ -172,7 +172,14 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
             .pool
             .available(Account::SPMC),
     );
+    if manifest.show_map {
+        facts::show(firmware.shared, firmware.spmc.partitions());
+    }
     arena.seal();
+    #[cfg(debug_assertions)]
+    if manifest.overflow_stack {
+        overflow_stack(0);
+    }
     tables::invalidate_all_partitions();
     entry::publish_secondaries(cores);
     register_entry(entry::secondary_entry());
@@ -266,6 +273,13 @@ fn owners(
         Some(Reserved { owner, range })
     });
     Ok(arena.collect(pages)?)
+}
+
+/// Uses all of the stack, and the page below it (X15). There is no way here in a release.
+#[cfg(debug_assertions)]
+fn overflow_stack(depth: usize) -> usize {
+    let frame = core::hint::black_box([depth; 64]);
+    overflow_stack(depth + 1) + core::hint::black_box(frame)[0]
 }
 
 /// Tells the SPMD where other cores enter (B-56).

@@ -18,6 +18,7 @@ mod crash;
 #[cfg(target_arch = "aarch64")]
 mod devices;
 #[cfg(target_arch = "aarch64")]
+mod facts;
 mod fatal;
 #[cfg(target_arch = "aarch64")]
 mod load;

@@ -21,6 +21,7 @@ use bulkhead_core::hardware::{CopyFault, OutOfMemory};
 use bulkhead_core::mailbox::{Buffer, MailboxBuffers};
 use bulkhead_core::sync::Mutex;
 use bulkhead_mm::MapError;
+use bulkhead_mm::Mapping;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange, Va};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage1Attributes};
 use bulkhead_mm::pool::{PagePool, PageRecord};
@@ -226,6 +227,12 @@ impl Memory {
         // SAFETY: mapped just now, for good, as device memory; callers name registers of devices that
         // the board or the manifest says are there.
         Ok(unsafe { Frame::new(va + offset as usize) })
+    }
+
+    /// Calls `visitor` for each maximal range of S-EL2's map, as the tables have it.
+    pub fn walk(&self, visitor: impl FnMut(Mapping<Stage1Attributes>)) {
+        let own = self.own.lock();
+        own.stage1.walk(&self.pages.lock().tables, visitor);
     }
 
     /// Maps a stack for core `index` on memory of the arena; returns where it is.

@@ -7,6 +7,7 @@ use bulkhead_core::event::Access;
 use bulkhead_core::sync::Mutex;
 use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
 use bulkhead_mm::MapError;
+use bulkhead_mm::Mapping;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 use bulkhead_mm::pool::Account;
@@ -197,6 +198,19 @@ impl AddressSpace {
         let usable = attributes.memory == MemoryType::Normal
             && attributes.permissions.allow(Permissions::READ_WRITE);
         usable.then_some(pa)
+    }
+
+    /// Calls `visitor` for each maximal range of each space, as the tables have it.
+    pub fn walk(&self, memory: &Memory, mut visitor: impl FnMut(Space, Mapping<Stage2Attributes>)) {
+        for (space, stage2) in [
+            (Space::Secure, &self.secure),
+            (Space::NonSecure, &self.non_secure),
+        ] {
+            let stage2 = stage2.lock();
+            stage2.walk(&memory.pages.lock().tables, |mapping| {
+                visitor(space, mapping)
+            });
+        }
     }
 
     /// Whether the tables allow this access at this moment.

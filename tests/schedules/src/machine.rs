@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bulkhead_abi::Registers;
+use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
@@ -180,6 +181,11 @@ impl Hardware for Machine {
         let offset = ipa.checked_sub(image(partition))?;
         let end = offset.checked_add(u64::from(pages) * PAGE)?;
         (space == Space::Secure && end <= IMAGE).then_some(Pa(ipa))
+    }
+
+    /// What faults is not allowed.
+    fn allows(&self, _: usize, _: Space, _: u64, _: Access) -> bool {
+        false
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

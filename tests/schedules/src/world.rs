@@ -116,6 +116,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         entry: image(index),
         boot_information: None,
         image: (image(index), IMAGE),
+        regions: &[],
         smc_allow_list: &[],
         smc_permissive: false,
         interrupts: &[],
@@ -151,6 +152,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         normal_world_memory: unsafe { lease.lend([memory]) },
         // SAFETY: as above.
         vms: unsafe { lease.lend([const { Vm::new() }; VMS]) },
+        reserved: &[],
         init_timeout_ms: 900,
         run_timeout_ms: 100,
     });

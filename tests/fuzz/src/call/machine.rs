@@ -7,6 +7,7 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 
 use bulkhead_abi::Registers;
+use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
@@ -189,6 +190,11 @@ impl Hardware for Machine {
             .checked_sub(base)?
             .checked_add(u64::from(pages) * 4096)?;
         (space == Space::Secure && end <= length).then_some(Pa(ipa))
+    }
+
+    /// What faults is not allowed.
+    fn allows(&self, _: usize, _: Space, _: u64, _: Access) -> bool {
+        false
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

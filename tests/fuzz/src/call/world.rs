@@ -112,6 +112,7 @@ fn config(index: usize, input: &mut Input<'_>) -> PartitionConfig {
         entry: IMAGE[index].0,
         boot_information: (choice & 16 == 0).then_some((choice % 4, IMAGE[index].0)),
         image: IMAGE[index],
+        regions: &[],
         smc_allow_list: &[0x8400_0005, 0xbe00_0000],
         smc_permissive: choice & 32 != 0,
         interrupts: &[56, 57],
@@ -142,6 +143,7 @@ impl World {
             normal_world_memory: unsafe { lease.lend(Box::new([memory])) },
             // SAFETY: as above.
             vms: unsafe { lease.lend(Box::new([const { Vm::new() }; VMS])) },
+            reserved: &[],
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         });
