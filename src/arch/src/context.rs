@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The saved state of an execution context, and the one table of EL1 registers that a partition or
-//! the normal world must get back (DECISIONS 1 and 2).
+//! The saved state of an execution context, with the EL1 registers that a partition or the normal world
+//! must get back (DECISIONS 1 and 2).
 //!
-//! [`El1State`] is generated from the table, and so are its save and restore routines: straight
-//! lines of two registers at a time. A register that is in the table cannot be saved and not
-//! restored.
+//! [`El1State`] and the other banks are made from the one table ([`bulkhead_core::system_state`]), and so
+//! are their save and restore routines: straight lines of two registers at a time. A register that is in
+//! the table cannot be saved and not restored.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -14,12 +14,15 @@ use bulkhead_core::hardware::VcpuContext;
 
 use crate::fp::FpState;
 
-macro_rules! register_bank {
-    (
+macro_rules! register_banks {
+    ($(
         $(#[$doc:meta])*
-        $bank:ident, $save:ident, $restore:ident:
-        $(($a:ident: $a_name:literal = $a_code:literal, $b:ident: $b_name:literal = $b_code:literal))*
-    ) => {
+        $bank:ident, $save:ident, $restore:ident, $presence:ident:
+        $((
+            $a:ident: $a_name:literal = $a_code:literal, $($a_rest:expr),*;
+            $b:ident: $b_name:literal = $b_code:literal, $($b_rest:expr),*
+        ))*
+    )*) => { $(
         $(#[$doc])*
         #[derive(Clone, Debug, Default)]
         #[repr(C)]
@@ -62,44 +65,10 @@ macro_rules! register_bank {
                 "ret",
             )
         }
-    };
+    )* };
 }
 
-register_bank! {
-    /// EL1 and EL0 registers that every core has. VDISR_EL2 is DISR_EL1 to a partition.
-    El1State, save_el1, restore_el1:
-    (sctlr: "SCTLR_EL1" = "S3_5_C1_C0_0", cpacr: "CPACR_EL1" = "S3_5_C1_C0_2")
-    (ttbr0: "TTBR0_EL1" = "S3_5_C2_C0_0", ttbr1: "TTBR1_EL1" = "S3_5_C2_C0_1")
-    (tcr: "TCR_EL1" = "S3_5_C2_C0_2", mair: "MAIR_EL1" = "S3_5_C10_C2_0")
-    (amair: "AMAIR_EL1" = "S3_5_C10_C3_0", vbar: "VBAR_EL1" = "S3_5_C12_C0_0")
-    (esr: "ESR_EL1" = "S3_5_C5_C2_0", far: "FAR_EL1" = "S3_5_C6_C0_0")
-    (afsr0: "AFSR0_EL1" = "S3_5_C5_C1_0", afsr1: "AFSR1_EL1" = "S3_5_C5_C1_1")
-    (elr: "ELR_EL1" = "S3_5_C4_C0_1", spsr: "SPSR_EL1" = "S3_5_C4_C0_0")
-    (contextidr: "CONTEXTIDR_EL1" = "S3_5_C13_C0_1", cntkctl: "CNTKCTL_EL1" = "S3_5_C14_C1_0")
-    (sp_el0: "SP_EL0" = "sp_el0", sp_el1: "SP_EL1" = "sp_el1")
-    (tpidr_el0: "TPIDR_EL0" = "tpidr_el0", tpidrro_el0: "TPIDRRO_EL0" = "tpidrro_el0")
-    (tpidr_el1: "TPIDR_EL1" = "tpidr_el1", par: "PAR_EL1" = "par_el1")
-    (csselr: "CSSELR_EL1" = "csselr_el1", mdscr: "MDSCR_EL1" = "mdscr_el1")
-    (vdisr: "VDISR_EL2" = "S3_4_C12_C1_1", vsesr: "VSESR_EL2" = "S3_4_C5_C2_3")
-    (cntv_ctl: "CNTV_CTL_EL0" = "S3_5_C14_C3_1", cntv_cval: "CNTV_CVAL_EL0" = "S3_5_C14_C3_2")
-}
-
-register_bank! {
-    /// The keys of pointer authentication, switched where EL3 lets partitions use it.
-    PointerKeys, save_keys, restore_keys:
-    (apia_lo: "APIAKeyLo_EL1" = "S3_0_C2_C1_0", apia_hi: "APIAKeyHi_EL1" = "S3_0_C2_C1_1")
-    (apib_lo: "APIBKeyLo_EL1" = "S3_0_C2_C1_2", apib_hi: "APIBKeyHi_EL1" = "S3_0_C2_C1_3")
-    (apda_lo: "APDAKeyLo_EL1" = "S3_0_C2_C2_0", apda_hi: "APDAKeyHi_EL1" = "S3_0_C2_C2_1")
-    (apdb_lo: "APDBKeyLo_EL1" = "S3_0_C2_C2_2", apdb_hi: "APDBKeyHi_EL1" = "S3_0_C2_C2_3")
-    (apga_lo: "APGAKeyLo_EL1" = "S3_0_C2_C3_0", apga_hi: "APGAKeyHi_EL1" = "S3_0_C2_C3_1")
-}
-
-register_bank! {
-    /// The state of memory tagging, switched where the machine has it and EL3 allows it.
-    TagState, save_tags, restore_tags:
-    (gcr: "GCR_EL1" = "S3_0_C1_C0_6", rgsr: "RGSR_EL1" = "S3_0_C1_C0_5")
-    (tfsr: "TFSR_EL1" = "S3_5_C5_C6_0", tfsre0: "TFSRE0_EL1" = "S3_0_C5_C6_1")
-}
+bulkhead_core::system_state!(register_banks);
 
 /// Which optional banks are switched: what the machine has and EL3 allows (DECISIONS 8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -43,6 +43,7 @@ pub mod setup;
 pub mod spmc;
 mod spmd;
 pub mod sync;
+pub mod system_state;
 pub mod trap;
 pub mod vcpu;
 mod version;

@@ -471,7 +471,7 @@ fn garbage_root_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]
     fail!("it went on")
 }
 
-/// A root that no partition can have. Registers that make every fetch an exception at S-EL1, whose handler
+/// A root beyond all memory, within what every core can address. Registers that make every fetch an exception at S-EL1, whose handler
 /// is not mapped either, are not tried: QEMU that counts instructions never gets to the next one.
 fn e16_garbage_in_the_translation_registers_ends_that_partition_only(
     world: &mut NormalWorld,
@@ -480,7 +480,7 @@ fn e16_garbage_in_the_translation_registers_ends_that_partition_only(
 }
 
 fn garbage_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
-    stage1::registers(0x7654_3210_fe70_0000, TCR, MAIR, SCTLR);
+    stage1::registers(0x7654_0010_fe70_0000, TCR, MAIR, SCTLR);
     fail!("it went on")
 }
 

@@ -8,6 +8,8 @@
 use core::arch::asm;
 use core::fmt;
 
+use bulkhead_core::system_state;
+
 use crate::exception;
 use crate::request::Canary;
 
@@ -57,7 +59,6 @@ pub enum World {
 }
 
 const ALL: u64 = u64::MAX;
-const LOW: u64 = 0xffff_ffff;
 
 macro_rules! read {
     ($encoding:literal) => {
@@ -72,8 +73,8 @@ macro_rules! read {
 
 macro_rules! registers {
     ($($name:literal $encoding:literal $presence:expr, $normal_world:expr, $partition:expr, $set:expr;)*) => {
-        /// Every register of the table.
-        pub static TABLE: &[SystemRegister] = &[$(SystemRegister {
+        /// Registers that Bulkhead does not switch: partitions cannot change them, or not see them.
+        static OTHERS: &[SystemRegister] = &[$(SystemRegister {
             name: $name,
             read: read!($encoding),
             write: |value| {
@@ -86,6 +87,54 @@ macro_rules! registers {
             set: $set,
         }),*];
     };
+}
+
+/// The same of Bulkhead's own table.
+macro_rules! switched {
+    ($(
+        $(#[$doc:meta])*
+        $bank:ident, $save:ident, $restore:ident, $presence:ident:
+        $((
+            $a:ident: $a_name:literal = $a_code:literal, $a_own:literal, $a_normal:expr, $a_partition:expr, $a_set:expr;
+            $b:ident: $b_name:literal = $b_code:literal, $b_own:literal, $b_normal:expr, $b_partition:expr, $b_set:expr
+        ))*
+    )*) => {
+        /// The registers that Bulkhead switches.
+        static SWITCHED: &[SystemRegister] = &[$($(
+            switched!(@ $presence $a_name $a_own, $a_normal, $a_partition, $a_set),
+            switched!(@ $presence $b_name $b_own, $b_normal, $b_partition, $b_set),
+        )*)*];
+    };
+    (@ $presence:ident $name:literal $own:literal, $normal:expr, $partition:expr, $set:expr) => {
+        SystemRegister {
+            name: $name,
+            read: read!($own),
+            write: |value| {
+                // SAFETY: as in `registers`.
+                unsafe { asm!(concat!("msr ", $own, ", {}"), "isb", in(reg) value, options(nostack)) };
+            },
+            presence: presence(system_state::Presence::$presence),
+            normal_world: $normal,
+            partition: $partition,
+            set: $set,
+        }
+    };
+}
+
+/// When a core has a register of Bulkhead's table.
+const fn presence(presence: system_state::Presence) -> Presence {
+    match presence {
+        system_state::Presence::Always => ALWAYS,
+        system_state::Presence::PointerAuthentication => PAUTH,
+        system_state::Presence::MemoryTagging => MTE,
+    }
+}
+
+bulkhead_core::system_state!(switched);
+
+/// Every register of both tables.
+fn table() -> impl Iterator<Item = &'static SystemRegister> {
+    SWITCHED.iter().chain(OTHERS)
 }
 
 const PROBE: Presence = Presence::Probe;
@@ -121,36 +170,8 @@ fn address_authentication() -> u64 {
     (isar1() >> 4 | isar1() >> 8 | isar2() >> 12) & 0xf
 }
 
-// The masks, normal world first. In a partition, SCTLR_EL1 changes in bits that concern EL0 only,
-// CPACR_EL1 not in FPEN, and VBAR_EL1 only while no exception comes. CNTKCTL_EL1 without EVNTEN starts
-// no event stream; timers are masked by IMASK.
+// Timers are masked by IMASK.
 registers! {
-    "SCTLR_EL1" "sctlr_el1" ALWAYS, ALL & !1, 0x0405_c310, 0;
-    "CPACR_EL1" "cpacr_el1" ALWAYS, 0x1333_0000, 0x1000_0000, 0;
-    "TTBR0_EL1" "ttbr0_el1" ALWAYS, ALL, ALL, 0;
-    "TTBR1_EL1" "ttbr1_el1" ALWAYS, ALL, ALL, 0;
-    "TCR_EL1" "tcr_el1" ALWAYS, ALL, LOW, 0;
-    "ESR_EL1" "esr_el1" ALWAYS, LOW, LOW, 0;
-    "FAR_EL1" "far_el1" ALWAYS, ALL, ALL, 0;
-    "AFSR0_EL1" "afsr0_el1" ALWAYS, ALL, ALL, 0;
-    "AFSR1_EL1" "afsr1_el1" ALWAYS, ALL, ALL, 0;
-    "MAIR_EL1" "mair_el1" ALWAYS, ALL, ALL, 0;
-    "AMAIR_EL1" "amair_el1" ALWAYS, ALL, ALL, 0;
-    "VBAR_EL1" "vbar_el1" ALWAYS, ALL, ALL, 0;
-    "CONTEXTIDR_EL1" "contextidr_el1" ALWAYS, LOW, LOW, 0;
-    "CNTKCTL_EL1" "cntkctl_el1" ALWAYS, 0x3fb, 0x3fb, 0;
-    "ELR_EL1" "elr_el1" ALWAYS, ALL, ALL, 0;
-    "SPSR_EL1" "spsr_el1" ALWAYS, LOW, LOW, 0;
-    "SP_EL0" "sp_el0" ALWAYS, ALL, ALL, 0;
-    "SP_EL1" "sp_el1" ALWAYS, ALL, 0, 0;
-    "TPIDR_EL0" "tpidr_el0" ALWAYS, ALL, ALL, 0;
-    "TPIDRRO_EL0" "tpidrro_el0" ALWAYS, ALL, ALL, 0;
-    "TPIDR_EL1" "tpidr_el1" ALWAYS, ALL, ALL, 0;
-    "PAR_EL1" "par_el1" ALWAYS, ALL, ALL, 0;
-    "CSSELR_EL1" "csselr_el1" ALWAYS, 3, 3, 0;
-    "MDSCR_EL1" "mdscr_el1" ALWAYS, 1 << 12, 0, 0;
-    "CNTV_CTL_EL0" "cntv_ctl_el0" ALWAYS, 1, 1, 2;
-    "CNTV_CVAL_EL0" "cntv_cval_el0" ALWAYS, ALL, ALL, 0;
     "CNTP_CTL_EL0" "cntp_ctl_el0" ALWAYS, 1, 0, 2;
     "CNTP_CVAL_EL0" "cntp_cval_el0" ALWAYS, ALL, 0, 0;
     "CNTVOFF_EL2" "cntvoff_el2" ALWAYS, 0xffff_ffff_ffff, 0, 0;
@@ -166,20 +187,6 @@ registers! {
     "PMUSERENR_EL0" "S3_3_C9_C14_0" PROBE, 0xf, 0, 0;
     "PMSELR_EL0" "S3_3_C9_C12_5" PROBE, 3, 0, 0;
     "PMCCFILTR_EL0" "S3_3_C14_C15_7" PROBE, 0xc000_0000, 0, 0;
-    "APIAKeyLo_EL1" "S3_0_C2_C1_0" PAUTH, ALL, ALL, 0;
-    "APIAKeyHi_EL1" "S3_0_C2_C1_1" PAUTH, ALL, ALL, 0;
-    "APIBKeyLo_EL1" "S3_0_C2_C1_2" PAUTH, ALL, ALL, 0;
-    "APIBKeyHi_EL1" "S3_0_C2_C1_3" PAUTH, ALL, ALL, 0;
-    "APDAKeyLo_EL1" "S3_0_C2_C2_0" PAUTH, ALL, ALL, 0;
-    "APDAKeyHi_EL1" "S3_0_C2_C2_1" PAUTH, ALL, ALL, 0;
-    "APDBKeyLo_EL1" "S3_0_C2_C2_2" PAUTH, ALL, ALL, 0;
-    "APDBKeyHi_EL1" "S3_0_C2_C2_3" PAUTH, ALL, ALL, 0;
-    "APGAKeyLo_EL1" "S3_0_C2_C3_0" PAUTH, ALL, ALL, 0;
-    "APGAKeyHi_EL1" "S3_0_C2_C3_1" PAUTH, ALL, ALL, 0;
-    "RGSR_EL1" "S3_0_C1_C0_5" MTE, 0xff_ff0f, 0xff_ff0f, 0;
-    "GCR_EL1" "S3_0_C1_C0_6" MTE, 0x1_ffff, 0x1_ffff, 0;
-    "TFSR_EL1" "S3_0_C5_C6_0" MTE, 3, 3, 0;
-    "TFSRE0_EL1" "S3_0_C5_C6_1" MTE, 3, 3, 0;
     "ZCR_EL1" "S3_0_C1_C2_0" SVE, 0xf, 0, 0;
     "ZCR_EL2" "S3_4_C1_C2_0" SVE, 0xf, 0, 0;
     "SMCR_EL1" "S3_0_C1_C2_6" SME, 0xf, 0, 0;
@@ -211,7 +218,7 @@ impl SystemRegister {
 
 /// How many rows a table may have.
 const ROWS: usize = 64;
-const _: () = assert!(TABLE.len() <= ROWS);
+const _: () = assert!(SWITCHED.len() + OTHERS.len() <= ROWS);
 
 /// What the registers of one world hold.
 #[derive(Clone, Copy)]
@@ -226,7 +233,7 @@ impl Values {
     /// Finds out which registers there are. Their contents are left alone.
     pub fn probe(world: World) -> Self {
         let mut present = 0;
-        for (row, register) in TABLE.iter().enumerate() {
+        for (row, register) in table().enumerate() {
             if register.mask(world) != 0 && register.is_present() {
                 present |= 1 << row;
             }
@@ -245,8 +252,7 @@ impl Values {
 
     fn rows(&self) -> impl Iterator<Item = (usize, &'static SystemRegister)> + use<> {
         let present = self.present;
-        TABLE
-            .iter()
+        table()
             .enumerate()
             .filter(move |(row, _)| present >> row & 1 != 0)
     }

@@ -8,6 +8,7 @@ use bulkhead_abi::registers::{CallClass, Extended, RETURN_RULES};
 use bulkhead_abi::reserved::RULES;
 use bulkhead_core::dispatch::{CALLS, Callers};
 use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
+use bulkhead_core::system_state::{BANKS, Presence};
 
 /// The FF-A calls that Bulkhead serves.
 pub fn calls() -> String {
@@ -36,6 +37,20 @@ pub fn calls() -> String {
             call.since,
         )
         .expect("a string takes everything");
+    }
+    text
+}
+
+/// The EL1 and EL0 registers that are switched.
+pub fn system_state() -> String {
+    let mut text = String::from("| switched | registers |\n|---|---|\n");
+    for (presence, names) in BANKS {
+        let when = match presence {
+            Presence::Always => "always",
+            Presence::PointerAuthentication => "with pointer authentication",
+            Presence::MemoryTagging => "with memory tagging",
+        };
+        writeln!(text, "| {when} | {} |", names.join(", ")).expect("a string takes everything");
     }
     text
 }

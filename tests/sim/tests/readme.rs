@@ -19,6 +19,7 @@ fn the_readme_has_the_tables_of_the_code() {
         ("runtime-models", tables::runtime_models()),
         ("return-rules", tables::return_rules()),
         ("reserved-bits", tables::reserved_bits()),
+        ("system-state", tables::system_state()),
     ] {
         let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end {name} -->"));
         let start = wanted
