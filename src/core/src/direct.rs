@@ -255,7 +255,12 @@ impl<H: Hardware> Spmc<H> {
             .current
             .as_ref()
             .map(|current| current.activation.initiator);
-        core::iter::successors(first.and_then(requester), |vcpu| {
+        self.chain(first)
+    }
+
+    /// `initiator`, if it is an execution context, and those that wait for it, directly or not.
+    pub(crate) fn chain(&self, initiator: Option<Initiator>) -> impl Iterator<Item = VcpuRef> {
+        core::iter::successors(initiator.and_then(requester), |vcpu| {
             let slot = self.partition(*vcpu)?.vcpus.get(vcpu.vcpu())?;
             requester(slot.inspect(blocked_initiator)?)
         })

@@ -9,7 +9,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Current, Spmc, deadline};
-use crate::vcpu::{Activation, Initiator, NonSecureInterrupts, VcpuRef, VcpuState};
+use crate::vcpu::{Activation, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 
 impl<H: Hardware> Spmc<H> {
     /// A core is on: brings up the execution contexts that belong to it, in boot order, and then
@@ -97,25 +97,66 @@ impl<H: Hardware> Spmc<H> {
         })
     }
 
-    /// The core goes off, and with it the contexts that are pinned to it and have nothing to do.
+    /// The core goes off, and with it the contexts that are pinned to it and have nothing to do (W2). One
+    /// that could not be started again, since its partition has not said where, stays as it is.
+    ///
+    /// A chain that was preempted here stays, since no request may be lost. The normal world resumes it
+    /// when the core is on again, or, when no context of it is pinned to this core, on any core.
     pub(crate) fn core_off(&self, core: &CoreState<H>) {
-        for partition in self
-            .partitions
-            .iter()
-            .filter(|partition| partition.is_multi_core())
-        {
-            let Some(slot) = partition.vcpus.get(core.index) else {
+        for partition in self.partitions {
+            let Some(slot) = partition.vcpus.get(partition.vcpu_for_core(core.index)) else {
                 continue;
             };
-            let claimed = slot.claim(core.index, |state| match state {
-                VcpuState::Waiting(_) => Ok(()),
-                _ => Err(()),
-            });
-            match claimed {
-                Ok(VcpuState::Waiting(context)) => slot.rest(VcpuState::Off(context)),
-                Ok(other) => slot.rest(other),
-                Err(()) => {}
+            // Not being in the state that is looked for is no error here.
+            if !partition.is_multi_core() {
+                let _ = self.release_chain(core, slot);
+            } else if partition.secondary_entry().is_some() {
+                let _ = switch_off(core, slot);
             }
         }
     }
+
+    /// Lets any core go on with the chain of `slot`, a context that is not pinned, if it was preempted on
+    /// `core` and none of those that wait for it is pinned.
+    fn release_chain(&self, core: &CoreState<H>, slot: &Vcpu<H>) -> Result<(), NotThere> {
+        let initiator = slot.inspect(|state| match state {
+            VcpuState::Preempted {
+                activation,
+                core: Some(home),
+                ..
+            } if *home == core.index => Ok(activation.initiator),
+            _ => Err(NotThere),
+        })?;
+        let pinned = |vcpu| {
+            self.partition(vcpu)
+                .is_none_or(|partition| partition.is_multi_core())
+        };
+        if self.chain(Some(initiator)).any(pinned) {
+            return Ok(());
+        }
+        // Nobody but this core touches a context that was preempted on it.
+        slot.update(|state| {
+            if let VcpuState::Preempted { core: home, .. } = state {
+                *home = None;
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The context is in another state.
+struct NotThere;
+
+/// Switches a pinned context off that waits.
+fn switch_off<H: Hardware>(core: &CoreState<H>, slot: &Vcpu<H>) -> Result<(), NotThere> {
+    let claimed = slot.claim(core.index, |state| match state {
+        VcpuState::Waiting(_) => Ok(()),
+        _ => Err(NotThere),
+    })?;
+    slot.rest(match claimed {
+        VcpuState::Waiting(context) => VcpuState::Off(context),
+        // Excluded by the claim.
+        other => other,
+    });
+    Ok(())
 }

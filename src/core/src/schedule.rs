@@ -5,7 +5,9 @@
 //! A call chain is not an object of its own. Each blocked context names whom it waits for, and each
 //! activation names its initiator, so the chain of a core is the path from its running context
 //! back to the normal world. When a context is preempted its links stay as they are and the core is
-//! free for the normal world; FFA_RUN on the same core picks the chain up again.
+//! free for the normal world; FFA_RUN on the same core picks the chain up again. A chain never spans
+//! cores: when its core goes off, one that is pinned to it waits until it is on again, and any other
+//! goes on where FFA_RUN picks it up next.
 
 use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width, reserved};
@@ -83,7 +85,9 @@ impl<H: Hardware> Spmc<H> {
             // whole, which resumes it whole (R7, C4).
             VcpuState::Blocked { .. } => Err(FfaError::Denied),
             _ if by_partition => Err(FfaError::Denied),
-            VcpuState::Preempted { core, .. } if *core != core_index => Err(FfaError::Denied),
+            VcpuState::Preempted {
+                core: Some(home), ..
+            } if *home != core_index => Err(FfaError::Denied),
             VcpuState::Preempted { .. } | VcpuState::Waiting(_) => Ok(()),
         })?;
         let vcpu = VcpuRef::new(index, vcpu).ok_or(FfaError::InvalidParameters)?;
@@ -137,7 +141,11 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         let (index, by_partition) = (core.index, core.current.is_some());
         let claimed = slot.claim(index, |state| match state {
-            VcpuState::Preempted { core, .. } if *core == index && !by_partition => Ok(()),
+            VcpuState::Preempted { core, .. }
+                if core.is_none_or(|home| home == index) && !by_partition =>
+            {
+                Ok(())
+            }
             _ => Err(FfaError::Aborted),
         })?;
         match claimed {
@@ -358,7 +366,7 @@ impl<H: Hardware> Spmc<H> {
         slot.rest(VcpuState::Preempted {
             context,
             activation,
-            core: core.index,
+            core: Some(core.index),
         });
         self.leave(core, hw)
     }

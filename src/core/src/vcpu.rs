@@ -105,8 +105,9 @@ pub enum VcpuState<H: Hardware + 'static> {
         context: Context<H>,
         /// How it came to run.
         activation: Activation,
-        /// The core that it must continue on, since the rest of its call chain is there.
-        core: usize,
+        /// The core that it must continue on, since the rest of its call chain is there; `None` when that
+        /// core went off and nothing of the chain is pinned to it: any core takes the chain over.
+        core: Option<usize>,
     },
     /// Ended by a fault; its saved state is not entered again.
     Aborted(Context<H>),
@@ -159,6 +160,11 @@ impl<H: Hardware> Vcpu<H> {
     /// Looks at the state, with its lock held.
     pub fn inspect<R>(&self, look: impl FnOnce(&VcpuState<H>) -> R) -> R {
         look(&self.state.lock())
+    }
+
+    /// Changes the state in place.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut VcpuState<H>)) {
+        change(&mut self.state.lock());
     }
 
     /// Claims the context for `core`: `take` says by the state whether it may, and why not. The

@@ -329,14 +329,19 @@ impl Core {
         );
     }
 
-    /// Switches the core off, as the SPMD says so, and on again.
-    pub fn switch_off_and_on(&mut self) {
+    /// Switches the core off, as the SPMD says so.
+    pub fn switch_off(&mut self) {
         let off = Psci::CpuOff.id(Width::W32);
         let message = framework::psci_request(EndpointId::SPMD, SPMC, off, [0; 3]);
         let reply = self.call(&crate::call(message));
         assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
         assert_eq!(reply.x[3], 0, "CPU_OFF is not refused (DECISIONS 22)");
         self.state = CoreState::new(self.state.index);
+    }
+
+    /// Switches the core off and on again.
+    pub fn switch_off_and_on(&mut self) {
+        self.switch_off();
         self.switch_on();
     }
 

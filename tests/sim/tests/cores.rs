@@ -217,6 +217,264 @@ fn w2_contexts_that_are_preempted_when_their_core_goes_off_go_on_when_it_is_back
     }
 }
 
+/// Asks the partition that the request names, and answers with what that answered.
+fn ask(sp: &mut Sp) {
+    register_secondary_entry(sp);
+    let mut message = sp.wait();
+    loop {
+        let next = EndpointId((message.x[4] & 0xffff) as u16);
+        let reply = sp.call(&request(Width::W64, sp.id, next, [1, 0, 0, 0, 0]));
+        message = sp.respond(&message, [reply.x[3], reply.x[0], reply.x[2], 0, 0]);
+    }
+}
+
+/// Two single-core partitions, the second preempted on core 1.
+fn chain_of_singles(head: Spec) -> (Sim, EndpointId) {
+    let head_id = A;
+    let mut sim = Sim::builder()
+        .cores(3)
+        .partition(head)
+        .partition(Spec::new("beta", B, slow))
+        .partition(Spec::new("gamma", C, echo))
+        .boot();
+    sim.core(1).switch_on();
+    sim.core(2).switch_on();
+    sim.core(1).raise_in_spin(Pending::NonSecure);
+    let via = request(Width::W64, NWD, head_id, [0, B.0.into(), 0, 0, 0]);
+    let reply = sim.core(1).call(&via);
+    assert_function(&reply, Function::Interrupt);
+    assert_eq!(reply.x[1], EndpointId::pair(B, EndpointId(0)));
+    sim.core(1).take_non_secure_interrupts();
+    (sim, head_id)
+}
+
+#[test]
+fn w2_a_chain_of_single_core_partitions_goes_on_elsewhere_when_its_core_is_off() {
+    let (mut sim, head) = chain_of_singles(Spec::new("alpha", A, ask));
+    assert_error(&sim.core(2).call(&run(B, 0)), FfaError::Denied);
+    sim.core(1).switch_off();
+    // Nobody else was harmed, and the chain is as it was.
+    assert_eq!(sim.core(2).call(&to(C)).x[3], 2);
+    assert_error(&sim.core(2).call(&to(B)), FfaError::Busy);
+    assert_error(&sim.core(2).call(&run(head, 0)), FfaError::Denied);
+    assert_eq!(sim.state(1, 0), StateName::Preempted);
+    // The whole of it goes on on the core that runs its end, and is preempted there like any other.
+    sim.core(2).raise_in_spin(Pending::NonSecure);
+    sim.core(2).raise(Pending::NonSecure);
+    let reply = sim.core(2).call(&run(B, 0));
+    assert_function(&reply, Function::Interrupt);
+    sim.core(2).take_non_secure_interrupts();
+    assert_error(&sim.core(0).call(&run(B, 0)), FfaError::Denied);
+    sim.core(1).switch_on();
+    assert_error(&sim.core(1).call(&run(B, 0)), FfaError::Denied);
+    sim.core(2).raise_in_spin(Pending::NonSecure);
+    let mut reply = sim.core(2).call(&run(B, 0));
+    while reply.x[0] == Function::Interrupt.id(Width::W32) {
+        sim.core(2).take_non_secure_interrupts();
+        reply = sim.core(2).call(&run(B, 0));
+    }
+    assert_function(&reply, Function::MsgSendDirectResp);
+    assert_eq!(
+        (reply.x[1], reply.x[3]),
+        (EndpointId::pair(head, NWD), 0x510)
+    );
+    for partition in 0..3 {
+        assert_eq!(sim.state(partition, 0), StateName::Waiting);
+    }
+}
+
+#[test]
+fn w2_a_chain_with_a_pinned_context_waits_for_its_core() {
+    let (mut sim, head) = chain_of_singles(Spec::new("alpha", A, ask).multi_core());
+    sim.core(1).switch_off();
+    for core in [0, 2] {
+        assert_error(&sim.core(core).call(&run(B, 0)), FfaError::Denied);
+        assert_error(&sim.core(core).call(&to(B)), FfaError::Busy);
+    }
+    assert_eq!(sim.state(0, 1), StateName::Blocked);
+    sim.core(1).switch_on();
+    let reply = sim.core(1).call(&run(B, 0));
+    assert_function(&reply, Function::MsgSendDirectResp);
+    assert_eq!(
+        (reply.x[1], reply.x[3]),
+        (EndpointId::pair(head, NWD), 0x510)
+    );
+    for (partition, vcpu) in [(0, 1), (1, 0), (2, 0)] {
+        assert_eq!(sim.state(partition, vcpu), StateName::Waiting);
+    }
+}
+
+/// A partition of which one context ended while another waits in a chain whose core is off (C7).
+#[test]
+fn w2_a_preempted_context_of_an_aborted_partition_is_unwound_when_its_core_is_back() {
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                register_secondary_entry(sp);
+                let message = sp.wait();
+                if sp.vcpu == 0 {
+                    crash(sp);
+                }
+                sp.spin(&message);
+                panic!("a context of an aborted partition ran on");
+            })
+            .multi_core(),
+        )
+        .partition(Spec::new("beta", B, ask))
+        .boot();
+    sim.core(1).switch_on();
+    sim.core(1).raise_in_spin(Pending::NonSecure);
+    let via = request(Width::W64, NWD, B, [0, A.0.into(), 0, 0, 0]);
+    assert_function(&sim.core(1).call(&via), Function::Interrupt);
+    sim.core(1).take_non_secure_interrupts();
+    sim.core(1).switch_off();
+    assert_error(&sim.core(0).call(&to(A)), FfaError::Aborted);
+    assert_error(&sim.core(0).call(&to(B)), FfaError::Busy);
+    sim.core(1).switch_on();
+    let reply = sim.core(1).call(&run(A, 1));
+    assert_function(&reply, Function::MsgSendDirectResp);
+    assert_eq!(
+        reply.x[4..6],
+        [
+            Function::Error.id(Width::W32),
+            FfaError::Aborted.to_register()
+        ]
+    );
+    assert_eq!(sim.state(0, 1), StateName::Aborted);
+    assert_eq!(sim.state(1, 0), StateName::Waiting);
+}
+
+/// A context that is not on has no entry to be run from: only CPU_ON starts it.
+#[test]
+fn r8_a_context_that_is_off_is_not_run() {
+    let mut sim = Sim::builder()
+        .cores(3)
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                register_secondary_entry(sp);
+                echo(sp);
+            })
+            .multi_core(),
+        )
+        // It never says where its other contexts begin.
+        .partition(Spec::new("beta", B, echo).multi_core())
+        .boot();
+    sim.core(1).switch_on();
+    assert_eq!(sim.core(1).call(&to(A)).x[3], 2);
+    for (core, id, index) in [(1, B, 1), (2, A, 0), (2, B, 1)] {
+        let vcpu = u16::try_from(core).unwrap();
+        assert_eq!(sim.state(index, core), StateName::Off);
+        assert_error(&sim.core(core).call(&run(id, vcpu)), FfaError::Busy);
+        assert_error(&sim.core(core).call(&to(id)), FfaError::Busy);
+        assert_eq!(sim.state(index, core), StateName::Off);
+    }
+}
+
+/// It cannot be started again, so it is not switched off.
+#[test]
+fn w5_a_partition_without_a_secondary_entry_keeps_its_boot_context() {
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                let mut message = sp.wait();
+                for count in 1.. {
+                    message = sp.respond(&message, [count, 0, 0, 0, 0]);
+                }
+            })
+            .multi_core(),
+        )
+        .boot();
+    for count in 1..4 {
+        assert_eq!(sim.core(0).call(&to(A)).x[3], count);
+        sim.core(0).switch_off_and_on();
+        assert_eq!(sim.state(0, 0), StateName::Waiting);
+        assert_eq!(sim.state(0, 1), StateName::Off);
+    }
+}
+
+#[test]
+fn w1_a_core_that_comes_on_twice_starts_no_context_again() {
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                register_secondary_entry(sp);
+                let mut count = 0;
+                let mut message = sp.wait();
+                loop {
+                    count += 1;
+                    message = sp.respond(&message, [count, 0, 0, 0, 0]);
+                }
+            })
+            .multi_core(),
+        )
+        .boot();
+    sim.core(1).switch_on();
+    for count in 1..4 {
+        assert_eq!(sim.core(1).call(&to(A)).x[3], count);
+        // EL3 lets no core come on that is on; if it did, nothing would start from the beginning.
+        sim.core(1).switch_on();
+    }
+    assert_eq!(sim.core(0).call(&to(A)).x[3], 1);
+}
+
+/// Two cores run the context of a single-core partition at once, again and again: each time one of them
+/// gets it, and no core runs it before the other one has saved it (a loaded context fails the entry).
+#[test]
+fn r11_r12_one_of_two_cores_runs_a_single_core_context() {
+    let sim = Sim::builder()
+        .cores(2)
+        .partition(Spec::new("alpha", A, |sp| {
+            let mut runs = 0;
+            loop {
+                let message = sp.wait();
+                if message.x[0] == Function::Run.id(Width::W32) {
+                    runs += 1;
+                } else {
+                    sp.respond(&message, [runs, 0, 0, 0, 0]);
+                }
+            }
+        }))
+        .boot();
+    let spmc = sim.shared_spmc();
+    let mut cores = sim.into_cores();
+    cores[1].switch_on();
+    let tallies: Vec<(u64, u64)> = thread::scope(|scope| {
+        let workers: Vec<_> = cores
+            .iter_mut()
+            .map(|core| {
+                scope.spawn(|| {
+                    let (mut ran, mut busy) = (0, 0);
+                    while ran < 2000 {
+                        let reply = core.call(&run(A, 0));
+                        match error(&reply) {
+                            None => {
+                                assert_function(&reply, Function::MsgWait);
+                                ran += 1;
+                            }
+                            Some(code) => {
+                                assert_eq!(code, FfaError::Busy.to_register());
+                                busy += 1;
+                            }
+                        }
+                    }
+                    (ran, busy)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    println!("runs and refusals: {tallies:?}");
+    assert_eq!(spmc.partitions()[0].vcpus()[0].state(), StateName::Waiting);
+    let total: u64 = tallies.iter().map(|(ran, _)| ran).sum();
+    assert_eq!(cores[0].call(&to(A)).x[3], total);
+}
+
 #[test]
 fn w5_only_the_contexts_of_the_core_are_started_again() {
     let starts = std::sync::Arc::new(Mutex::new(BTreeMap::new()));
@@ -416,7 +674,9 @@ fn hammer(core: &mut Core, random: &mut Random, end: Instant, begin_crashes: Ins
                 let code = error(&other).expect("the head of a preempted chain is not free");
                 assert!(codes(&[FfaError::Busy, FfaError::Aborted]).contains(&code));
             }
-            if random.one_in(10) {
+            // Any core may go on with a chain of single-core partitions whose core was off, and another one
+            // would take the answer (`w2_a_chain_of_single_core_partitions_…`).
+            if random.one_in(10) && !matches!(id, C | D) {
                 core.switch_off_and_on();
                 tally.restarts += 1;
             }
