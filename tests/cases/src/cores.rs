@@ -44,17 +44,17 @@ fn wide(world: &NormalWorld) -> TestResult<(EndpointId, usize)> {
     }
 }
 
-/// All cores but the boot core.
+/// All cores that the machine has, but the boot core.
 fn others(count: usize) -> TestResult<ArrayVec<Core, 8>> {
+    let there = (1..count).filter(|&index| cores::exists(index)).count();
     let cores: ArrayVec<Core, 8> = (1..count).filter_map(Core::start).collect();
-    if cores.is_empty() {
+    if there == 0 {
         skip!("the machine has no second core");
     }
     ensure!(
-        cores.len() == count - 1,
-        "{} of {} other cores came on",
-        cores.len(),
-        count - 1
+        cores.len() == there,
+        "{} of {there} other cores came on",
+        cores.len()
     );
     Ok(cores)
 }

@@ -43,6 +43,7 @@ mod response;
 mod run;
 mod setup;
 mod state;
+mod stress;
 mod versions;
 mod vm_buffers;
 
@@ -72,6 +73,7 @@ const FILES: &[&[Case]] = &[
     misbehaviour::CASES,
     containment::CASES,
     cores::CASES,
+    stress::CASES,
     state::SUMMARY,
 ];
 

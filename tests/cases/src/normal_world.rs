@@ -75,6 +75,10 @@ pub struct NormalWorld {
     pub partitions: Descriptors,
     /// Whether the test run may touch SVE; not where EL3 traps it (DECISIONS 8).
     pub sve: bool,
+    /// How long the stress of requests runs, if not as long as usual.
+    pub seconds: Option<u64>,
+    /// How often the test of cores that go off and on does so, if not as often as usual.
+    pub cycles: Option<u64>,
     testers: ArrayVec<Tester, 8>,
     /// Testers for tests to end.
     spares: ArrayVec<Tester, SPARES>,
@@ -123,6 +127,8 @@ impl NormalWorld {
             version,
             partitions: Descriptors::new(),
             sve: true,
+            seconds: None,
+            cycles: None,
             testers: ArrayVec::new(),
             spares: ArrayVec::new(),
             aborted: ArrayVec::new(),

@@ -37,6 +37,10 @@ pub struct Command {
     pub version: Version,
     /// Whether SVE may be touched.
     pub sve: bool,
+    /// How long the stress of requests runs, in seconds.
+    pub seconds: Option<u64>,
+    /// How often cores go off and on.
+    pub cycles: Option<u64>,
 }
 
 impl Command {
@@ -66,8 +70,17 @@ impl Command {
             filter: Text::default(),
             version: Version::V1_2,
             sve: true,
+            seconds: None,
+            cycles: None,
         };
         for (index, word) in line.as_str().split_ascii_whitespace().enumerate() {
+            let number = |name: &str| word.strip_prefix(name).and_then(|value| value.parse().ok());
+            let (seconds, cycles) = (number("seconds="), number("cycles="));
+            if seconds.is_some() || cycles.is_some() {
+                command.seconds = command.seconds.or(seconds);
+                command.cycles = command.cycles.or(cycles);
+                continue;
+            }
             match (index, word) {
                 (0, "demo") => command.verb = Verb::Demo,
                 (0, "tests") => command.verb = Verb::Tests,

@@ -13,8 +13,9 @@
 //! | `bad-partitions`, `existing`, `optee` | runs the tests of that configuration |
 //! | `bad-spmc` | checks that there is no SPMC |
 //!
-//! Further words: `version=1.0` to `version=1.3` is the FF-A version to speak (1.2 without it), and `no-sve`
-//! leaves SVE alone where EL3 traps it. All but `list` and `bench` end with `[done] P passed, F failed, S
+//! Further words: `version=1.0` to `version=1.3` is the FF-A version to speak (1.2 without it), `no-sve`
+//! leaves SVE alone where EL3 traps it, `seconds=N` is how long the stress of requests runs, and `cycles=N`
+//! how often cores go off and on under traffic. All but `list` and `bench` end with `[done] P passed, F failed, S
 //! skipped`.
 #![no_std]
 #![no_main]
@@ -73,6 +74,8 @@ fn start(command: &Command) -> TestResult<NormalWorld> {
     let mut world = NormalWorld::start(command.version)
         .map_err(|no_spmc| Outcome::failed(format_args!("no SPMC: {}", reason(&no_spmc))))?;
     world.sve = command.sve;
+    world.seconds = command.seconds;
+    world.cycles = command.cycles;
     world.watch_state();
     Ok(world)
 }

@@ -4,7 +4,7 @@
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bulkhead_abi::Width;
 use bulkhead_abi::psci::Psci;
@@ -12,6 +12,7 @@ use bulkhead_abi::psci::Psci;
 use crate::call::smc;
 use crate::counter::{self, microseconds};
 use crate::entry::{CORES, secondary_entry};
+use crate::gic;
 
 /// What a core does: it gets its index, and words that are arguments before and results afterwards.
 pub type Job = fn(usize, &mut Words);
@@ -64,10 +65,36 @@ fn psci(function: Psci, arguments: [u64; 3]) -> u64 {
     x[0]
 }
 
+/// The cores' affinities by index: Aff0 is the index, unless [`place`] says otherwise.
+static AFFINITIES: [AtomicU64; CORES] = {
+    let mut affinities = [const { AtomicU64::new(0) }; CORES];
+    let mut index = 0;
+    while index < CORES {
+        affinities[index] = AtomicU64::new(index as u64);
+        index += 1;
+    }
+    affinities
+};
+
+/// Says that core `index`, which is off, is the one with `affinity`.
+pub fn place(index: usize, affinity: u64) {
+    AFFINITIES[index].store(affinity, Ordering::Relaxed);
+}
+
+/// The affinity of core `index`.
+pub fn affinity_of(index: usize) -> u64 {
+    AFFINITIES[index].load(Ordering::Relaxed)
+}
+
 /// PSCI CPU_ON of a core, whatever its state; returns PSCI's status.
 pub fn cpu_on(index: usize) -> i32 {
     let entry = secondary_entry(main) as u64;
-    psci(Psci::CpuOn, [index as u64, entry, 0]) as u32 as i32
+    psci(Psci::CpuOn, [affinity_of(index), entry, index as u64]) as u32 as i32
+}
+
+/// Whether the machine has core `index`. EL3 may accept to start one that it does not have.
+pub fn exists(index: usize) -> bool {
+    index < CORES && gic::has_core(affinity_of(index))
 }
 
 /// A core that runs and has no job.
@@ -78,12 +105,14 @@ impl Core {
     /// Starts core `index`, which is not the boot core, or finds it idle; `None` where it does not exist.
     pub fn start(index: usize) -> Option<Self> {
         let slot = SLOTS.get(index).filter(|_| index != 0)?;
+        if !exists(index) {
+            return None;
+        }
         let state = || slot.state.load(Ordering::Acquire);
         if state() == OFF {
             if cpu_on(index) != 0 {
                 return None;
             }
-            // EL3 may accept to start a core that the machine does not have.
             let begin = counter::now();
             while state() == OFF && counter::now().wrapping_sub(begin) < microseconds(PATIENCE) {
                 counter::pause();
@@ -141,7 +170,7 @@ impl Core {
 fn wait_until_off(index: usize) -> bool {
     let begin = counter::now();
     while counter::now().wrapping_sub(begin) < microseconds(PATIENCE) {
-        if psci(Psci::AffinityInfo, [index as u64, 0, 0]) == AFFINITY_OFF {
+        if psci(Psci::AffinityInfo, [affinity_of(index), 0, 0]) == AFFINITY_OFF {
             return true;
         }
         counter::pause();
@@ -187,6 +216,7 @@ global_asm!(
     "payload_wake:",
     "ldr x2, [x0]",
     "mov sp, x2",
+    "mov x0, xzr",
     "bl payload_prepare_core",
     "mov x0, xzr",
     "1:",
@@ -219,7 +249,11 @@ pub fn restart_boot_core(helper: &mut Core) -> bool {
             words[0] = u64::from(wait_until_off(0));
             words[1] = psci(
                 Psci::CpuOn,
-                [0, payload_wake as *const () as u64, ASLEEP.0.get() as u64],
+                [
+                    affinity_of(0),
+                    payload_wake as *const () as u64,
+                    ASLEEP.0.get() as u64,
+                ],
             );
         },
         [0; 8],
@@ -233,5 +267,5 @@ pub fn restart_boot_core(helper: &mut Core) -> bool {
 
 /// Whether PSCI says that the core is on.
 pub fn is_on(index: usize) -> bool {
-    psci(Psci::AffinityInfo, [index as u64, 0, 0]) == AFFINITY_ON
+    psci(Psci::AffinityInfo, [affinity_of(index), 0, 0]) == AFFINITY_ON
 }

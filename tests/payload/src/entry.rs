@@ -62,12 +62,29 @@ pub fn exception_level() -> ExceptionLevel {
     }
 }
 
-/// The index of this core or execution context: MPIDR_EL1.Aff0, which is below [`CORES`].
-pub fn core_index() -> usize {
-    let mpidr: usize;
+/// The affinity fields of MPIDR_EL1: Aff3 in 39:32, Aff2 to Aff0 in 23:0.
+const AFFINITY: u64 = 0xff_00ff_ffff;
+
+/// The affinity of this core or execution context.
+pub fn affinity() -> u64 {
+    let mpidr: u64;
     // SAFETY: reads a register that has no side effect.
     unsafe { asm!("mrs {}, mpidr_el1", out(reg) mpidr, options(nomem, nostack)) };
-    (mpidr & 0xff) % CORES
+    mpidr & AFFINITY
+}
+
+/// The index of this core, as it was started, or of this execution context: MPIDR_EL1.Aff0. It is below
+/// [`CORES`].
+pub fn core_index() -> usize {
+    let index: usize;
+    match exception_level() {
+        ExceptionLevel::El1 => affinity() as usize % CORES,
+        ExceptionLevel::El2 => {
+            // SAFETY: reads a register that `payload_prepare_core` writes.
+            unsafe { asm!("mrs {}, tpidr_el2", out(reg) index, options(nomem, nostack)) };
+            index % CORES
+        }
+    }
 }
 
 /// The address of the first byte of the image.
@@ -110,9 +127,10 @@ extern "C" fn payload_secondary_main(index: usize) -> ! {
     main(index)
 }
 
-/// Brings the system registers that a payload depends on to known values, and sets the vectors.
+/// Brings the system registers that a payload depends on to known values, and sets the vectors. At EL2,
+/// TPIDR_EL2 holds the core's `index` from here on.
 #[unsafe(no_mangle)]
-extern "C" fn payload_prepare_core() {
+extern "C" fn payload_prepare_core(index: usize) {
     match exception_level() {
         ExceptionLevel::El1 => {
             /// CPACR_EL1.FPEN: FP and SIMD do not trap.
@@ -134,10 +152,12 @@ extern "C" fn payload_prepare_core() {
                     "isb",
                     "msr sctlr_el2, {sctlr}",
                     "msr cptr_el2, {cptr}",
+                    "msr tpidr_el2, {index}",
                     "isb",
                     hcr = in(reg) HCR,
                     sctlr = in(reg) SCTLR,
                     cptr = in(reg) CPTR,
+                    index = in(reg) index,
                     options(nostack),
                 );
             }

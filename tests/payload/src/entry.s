@@ -52,6 +52,7 @@ payload_entry:
     adrp    x19, payload_stacks
     add     x19, x19, :lo12:payload_stacks
     add     sp, x19, #{stack_size}
+    mov     x0, xzr
     bl      payload_prepare_core
     adrp    x0, payload_entry_registers
     add     x0, x0, :lo12:payload_entry_registers
@@ -60,12 +61,16 @@ payload_entry:
     bl      payload_main
     b       payload_park
 
-    // Entry of another core or execution context: the index is MPIDR_EL1.Aff0.
+    // Entry of another core, x0 = its index, or of an execution context, whose index is MPIDR_EL1.Aff0.
     .global payload_secondary_entry
 payload_secondary_entry:
+    mov     x20, x0
+    mrs     x21, currentel
+    cmp     x21, #(2 << 2)
+    b.eq    4f
     mrs     x20, mpidr_el1
     and     x20, x20, #0xff
-    cmp     x20, #{cores}
+4:  cmp     x20, #{cores}
     b.hs    payload_park
     adrp    x19, payload_stacks
     add     x19, x19, :lo12:payload_stacks
@@ -73,6 +78,7 @@ payload_secondary_entry:
     mov     x22, #{stack_size}
     madd    x19, x21, x22, x19
     mov     sp, x19
+    mov     x0, x20
     bl      payload_prepare_core
     mov     x0, x20
     mov     x29, xzr

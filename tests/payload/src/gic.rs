@@ -4,7 +4,7 @@
 use core::arch::asm;
 
 use crate::board::{GIC_DISTRIBUTOR, GIC_REDISTRIBUTOR, GIC_REDISTRIBUTOR_STRIDE};
-use crate::entry::core_index;
+use crate::entry::affinity;
 
 /// GICD_CTLR. The non-secure view: EnableGrp1A and ARE_NS.
 const DISTRIBUTOR_CONTROL: usize = 0;
@@ -21,9 +21,34 @@ fn write32(address: usize, value: u32) {
     unsafe { (address as *mut u32).write_volatile(value) };
 }
 
+/// GICR_TYPER, 64 bits: the affinity in 63:32, Last in bit 4.
+const TYPER: usize = 8;
+const LAST: u64 = 1 << 4;
+
+/// The affinity of every core that the machine has, in the form of MPIDR_EL1, with its redistributor.
+fn redistributors() -> impl Iterator<Item = (u64, usize)> {
+    let mut next = Some(GIC_REDISTRIBUTOR);
+    core::iter::from_fn(move || {
+        let frame = next?;
+        // SAFETY: a register of the interrupt controller that has no side effect.
+        let typer = unsafe { ((frame + TYPER) as *const u64).read_volatile() };
+        next = (typer & LAST == 0).then_some(frame + GIC_REDISTRIBUTOR_STRIDE);
+        let affinity = typer >> 32;
+        Some((affinity & 0xff_ffff | affinity >> 24 << 32, frame))
+    })
+}
+
+/// Whether the machine has a core with this affinity.
+pub fn has_core(affinity: u64) -> bool {
+    redistributors().any(|(other, _)| other == affinity)
+}
+
 /// The redistributor of this core.
 fn redistributor() -> usize {
-    GIC_REDISTRIBUTOR + core_index() * GIC_REDISTRIBUTOR_STRIDE
+    let own = affinity();
+    redistributors()
+        .find(|&(other, _)| other == own)
+        .map_or(GIC_REDISTRIBUTOR, |(_, frame)| frame)
 }
 
 /// Lets the private interrupt `intid` (below 32) of this core be signalled to the core.
