@@ -298,7 +298,6 @@ bulkhead_boot_high:
 
     // In the upper half, with the final map.
 bulkhead_secondary_high:
-    bl      bulkhead_drop_identity_map
     adrp    x9, {parameters}
     add     x9, x9, :lo12:{parameters}
     ldr     x10, [x9, {cores}]
@@ -315,9 +314,11 @@ bulkhead_secondary_high:
     add     x10, x10, {core_size}
     add     x0, x0, #1
     b       3b
-    // A core that no manifest names has no SPMC (W8).
+    // A core that no manifest names has no SPMC (W8). It keeps the identity map: when it comes on again, it
+    // enters with the MMU on (`open_identity_map`).
 4:  b       bulkhead_refuse
-5:  msr     tpidr_el2, x10
+5:  bl      bulkhead_drop_identity_map
+    msr     tpidr_el2, x10
     ldr     x13, [x10, {core_stack}]
     mov     sp, x13
     mov     x29, xzr

@@ -14,6 +14,7 @@ use crate::protocol::{Caller, Payload, echo};
 
 /// The suites, by the name of their configuration.
 pub static SUITES: &[(&str, &[(&str, NormalHalf)])] = &[
+    ("sparse", crate::topology::SUITE),
     (
         "bad-partitions",
         &[

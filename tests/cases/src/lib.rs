@@ -44,6 +44,7 @@ mod run;
 mod setup;
 mod state;
 mod stress;
+mod topology;
 mod versions;
 mod vm_buffers;
 

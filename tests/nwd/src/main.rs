@@ -10,7 +10,7 @@
 //! | `tests [NAME]` | runs the two-world tests, or those whose name contains `NAME` |
 //! | `list` | prints the tests' names |
 //! | `bench` | makes each kind of call once in a marked window |
-//! | `bad-partitions`, `existing`, `optee` | runs the tests of that configuration |
+//! | `bad-partitions`, `existing`, `optee`, `sparse` | runs the tests of that configuration |
 //! | `bad-spmc` | checks that there is no SPMC |
 //!
 //! Further words: `version=1.0` to `version=1.3` is the FF-A version to speak (1.2 without it), `no-sve`

@@ -45,8 +45,9 @@ static SLOTS: [Slot; CORES] = [const {
     }
 }; CORES];
 
-/// How long a core may take to start or to stop, in microseconds.
-const PATIENCE: u64 = 100_000;
+/// How long a core may take to start or to stop, in microseconds: long, for an emulator that has less time
+/// than the counter says.
+const PATIENCE: u64 = 2_000_000;
 
 /// AFFINITY_INFO's answers.
 const AFFINITY_ON: u64 = 0;
