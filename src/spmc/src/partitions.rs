@@ -73,7 +73,7 @@ pub fn load(
         })
     });
     let count = slots.iter().flatten().count();
-    let mut vmids = 1..;
+    let mut vmids = (0..=u16::MAX).filter_map(|index| vmid(index, features.vmid16));
     let mut new_spaces = slots
         .iter_mut()
         .flatten()
@@ -111,16 +111,39 @@ fn owns(accepted: &Accepted<'static>, address: u64) -> Option<&'static str> {
     claims.then_some(accepted.name)
 }
 
+/// The VMID of the partition at `index`: no other one's and not zero; `None` when there are no more.
+///
+/// Of 16 bits the upper eight are counted first, so that a mistake in the width shows with two partitions,
+/// not with 257.
+const fn vmid(index: u16, wide: bool) -> Option<u16> {
+    match index.checked_add(1) {
+        Some(number) if wide => Some(number.swap_bytes()),
+        Some(number) if number <= 0xff => Some(number),
+        _ => None,
+    }
+}
+
+// Those of 255 partitions differ in bits 15:8 alone; all are different, and none is zero, since swapping
+// bytes loses nothing. VMIDs of 8 bits end before they would come again.
+const _: () = {
+    let mut index = 0;
+    while index < 255 {
+        assert!(matches!(vmid(index, true), Some(vmid) if vmid == (index + 1) << 8));
+        assert!(matches!(vmid(index, false), Some(vmid) if vmid == index + 1));
+        index += 1;
+    }
+    assert!(matches!(vmid(255, true), Some(1)));
+    assert!(vmid(255, false).is_none());
+    assert!(matches!(vmid(u16::MAX - 1, true), Some(u16::MAX)));
+    assert!(vmid(u16::MAX, true).is_none());
+};
+
 fn load_all(loader: &Loader<'_>, slots: &mut [Slot], arena: &mut Arena) {
-    let most = if loader.features.vmid16 {
-        u16::MAX
-    } else {
-        u8::MAX.into()
-    };
     for (position, vm) in loader.manifest.partitions().enumerate() {
         let (earlier, rest) = slots.split_at_mut(position);
         let accepted = earlier.iter().flatten().map(|(loaded, _)| loaded.accepted);
-        let result = if position < usize::from(most) {
+        let index = u16::try_from(position).ok();
+        let result = if index.is_some_and(|index| vmid(index, loader.features.vmid16).is_some()) {
             loader.load(vm, accepted, arena)
         } else {
             Err(Refused::NotSupported("more partitions than VMIDs"))
