@@ -3,8 +3,8 @@
 
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
-use bulkhead_payload::exception::{self, class};
 use bulkhead_payload::entry::image_start;
+use bulkhead_payload::exception::{self, class};
 use bulkhead_payload::panic::foreign_address;
 use bulkhead_payload::{Conduit, Request, counter, memory};
 
