@@ -25,6 +25,7 @@ boots() {
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | Linux version
+    linux-kvm              | linux-kvm      | release | max         | on  | 4 | 4 | loglevel=4 | \[kvm\] Linux .* mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
     smp-1                  | smp            | release | max         | on  | 1 | 4 | tests _under_ seconds=1 cycles=100 |
@@ -65,13 +66,14 @@ need_client() {
     case $1 in
     optee) need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; } ;;
     linux) need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
+    linux-kvm) need_kvm "$linux_pages" || { client_reason="KVM's test cannot be had: $linux_reason"; return 1; } ;;
     esac
 }
 
 # config_tfa CONFIG: sets tfa to the build of TF-A for that configuration.
 config_tfa() {
     case $1 in
-    linux) need_tfa linux ;;
+    linux | linux-kvm) need_tfa linux ;;
     *) need_tfa ;;
     esac
 }
@@ -82,7 +84,8 @@ config_flash() {
     config_tfa "$1"
     spmc_image "$1" "$2"
     case $1 in
-    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" ;;
+    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" linux ;;
+    linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package
@@ -107,12 +110,18 @@ spares() {
 
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
 boot_config() {
-    if [ "$1" = linux ]; then
+    case $1 in
+    linux | linux-kvm)
         shift
         linux_boot "$@"
         return
+<<<<<<< HEAD
     fi
     config_name=$1
+=======
+        ;;
+    esac
+>>>>>>> f2043bc (Linux with KVM: guests keep timers and registers while partitions run on the same cores)
     config_out=$2
     config_cpu=$3
     config_mte=$4

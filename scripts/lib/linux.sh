@@ -165,19 +165,23 @@ linux_expected() {
     done
 }
 
-# linux_initramfs OUT_DIR: leaves OUT_DIR/initramfs.cpio: busybox, the modules, the test and what it expects of the
-# partitions whose manifests lie in OUT_DIR/fdts.
+# linux_initramfs OUT_DIR CLIENT [FILE...]: leaves OUT_DIR/initramfs.cpio: busybox, the modules, the test of
+# tests/clients/CLIENT, the files it needs, and what it expects of the partitions whose manifests lie in OUT_DIR/fdts.
 linux_initramfs() {
     initramfs_root=$1/initramfs
-    rm -rf "$initramfs_root" "$1/initramfs.cpio"
+    initramfs_out=$1
+    initramfs_init=$root/tests/clients/$2/init
+    shift 2
+    rm -rf "$initramfs_root" "$initramfs_out/initramfs.cpio"
     mkdir -p "$initramfs_root/bin" "$initramfs_root/proc" "$initramfs_root/sys"
-    linux_expected "$1/fdts" >"$initramfs_root/expected" && [ -s "$initramfs_root/expected" ] ||
-        { warn "no manifest in $1/fdts says what Linux has to list"; return 1; }
+    linux_expected "$initramfs_out/fdts" >"$initramfs_root/expected" && [ -s "$initramfs_root/expected" ] ||
+        { warn "no manifest in $initramfs_out/fdts says what Linux has to list"; return 1; }
     cp "$linux/busybox" "$initramfs_root/bin/busybox" &&
         cp -R "$linux/modules" "$initramfs_root/modules" &&
-        cp "$root/tests/clients/linux/init" "$initramfs_root/init" || return 1
+        cp "$initramfs_init" "$initramfs_root/init" || return 1
+    [ $# -eq 0 ] || cp "$@" "$initramfs_root/" || return 1
     chmod 755 "$initramfs_root/bin/busybox" "$initramfs_root/init"
-    (cd "$initramfs_root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$1/initramfs.cpio"
+    (cd "$initramfs_root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$initramfs_out/initramfs.cpio"
 }
 
 # linux_boot OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with Linux as the normal world, whose

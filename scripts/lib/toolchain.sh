@@ -141,12 +141,13 @@ build_board() {
         die "the image of $1 could not be converted"
 }
 
-# build_payloads: every test partition and the normal world's test program as out/payloads/NAME.bin.
+# build_payloads: every test partition, the normal world's test program and KVM's guest as out/payloads/NAME.bin.
 build_payloads() {
     need_toolchain
     need_binutils
     step "building the partitions and the normal world's program"
-    payload_elves=$(executables firmware_cargo build --release -p bulkhead-test-partitions -p bulkhead-test-nwd) ||
+    payload_elves=$(executables firmware_cargo build --release -p bulkhead-test-partitions -p bulkhead-test-nwd \
+        -p bulkhead-test-kvm-guest) ||
         die "the payloads did not build"
     mkdir -p "$out/payloads"
     for payload_elf in $payload_elves; do

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Links the payloads as position-independent executables by the runtime's linker script.
 
+use std::path::Path;
+
 fn main() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../payload/image.ld");
+    // Each payload lies somewhere below `tests`, as the runtime does.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|directory| directory.join("payload/image.ld"))
+        .find(|script| script.exists())
+        .expect("no directory above has payload/image.ld");
+    let script = script.display();
     println!("cargo::rerun-if-changed={script}");
     // `core` comes compiled without position independence: its code needs none, as every address is
     // relative to the PC, and `-z notext` allows relocations in its constants.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The SVE registers of the normal world, at the longest vector length that EL3 leaves it.
+//! The SVE registers of the normal world, or of a guest there, at the longest vector length that higher levels leave it.
 
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 
+use crate::entry::{ExceptionLevel, exception_level};
 use crate::request::Canary;
 
 /// The longest vector, in bytes.
@@ -16,7 +17,7 @@ const WORDS: usize = (32 * MAXIMUM + 17 * MAXIMUM / 8) / 8;
 #[repr(C, align(16))]
 struct SveMemory(UnsafeCell<[u64; WORDS]>);
 
-// SAFETY: only the boot core of the normal world uses SVE.
+// SAFETY: only the boot core of the normal world, or of a guest, uses SVE.
 unsafe impl Sync for SveMemory {}
 
 static EXPECTED: SveMemory = SveMemory(UnsafeCell::new([0; WORDS]));
@@ -75,9 +76,27 @@ pub fn present() -> bool {
 
 /// Asks for the longest vectors and returns their length in bytes.
 pub fn enable() -> usize {
-    // SAFETY: ZCR_EL2 changes the length of registers that only this module uses.
+    /// ZCR_ELx.LEN: the longest.
+    const LENGTH: u64 = 0xf;
+    /// CPACR_EL1.FPEN and ZEN: FP, SIMD and SVE do not trap.
+    const CPACR: u64 = 3 << 20 | 3 << 16;
+    // SAFETY: ZCR changes the length of registers that only this module uses, and traps are not changed
+    // but for SVE.
     unsafe {
-        asm!("msr S3_4_C1_C2_0, {}", "isb", in(reg) 0xf_u64, options(nomem, nostack));
+        match exception_level() {
+            ExceptionLevel::El1 => asm!(
+                "msr cpacr_el1, {cpacr}",
+                "isb",
+                "msr S3_0_C1_C2_0, {length}", // ZCR_EL1
+                "isb",
+                cpacr = in(reg) CPACR,
+                length = in(reg) LENGTH,
+                options(nomem, nostack),
+            ),
+            ExceptionLevel::El2 => {
+                asm!("msr S3_4_C1_C2_0, {}", "isb", in(reg) LENGTH, options(nomem, nostack));
+            }
+        }
         payload_sve_length()
     }
 }
