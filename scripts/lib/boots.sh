@@ -115,13 +115,9 @@ boot_config() {
         shift
         linux_boot "$@"
         return
-<<<<<<< HEAD
-    fi
-    config_name=$1
-=======
         ;;
     esac
->>>>>>> f2043bc (Linux with KVM: guests keep timers and registers while partitions run on the same cores)
+    config_name=$1
     config_out=$2
     config_cpu=$3
     config_mte=$4
