@@ -9,7 +9,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Current, Spmc, deadline};
-use crate::vcpu::{Activation, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{ANY_CORE, Activation, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 
 impl<H: Hardware> Spmc<H> {
     /// A core is on: brings up the execution contexts that belong to it, in boot order, and then
@@ -122,7 +122,7 @@ impl<H: Hardware> Spmc<H> {
         let initiator = slot.inspect(|state| match state {
             VcpuState::Preempted {
                 activation,
-                core: Some(home),
+                core: home,
                 ..
             } if *home == core.index => Ok(activation.initiator),
             _ => Err(NotThere),
@@ -137,7 +137,7 @@ impl<H: Hardware> Spmc<H> {
         // Nobody but this core touches a context that was preempted on it.
         slot.update(|state| {
             if let VcpuState::Preempted { core: home, .. } = state {
-                *home = None;
+                *home = ANY_CORE;
             }
         });
         Ok(())

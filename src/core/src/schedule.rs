@@ -17,7 +17,12 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
-use crate::vcpu::{Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{ANY_CORE, Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
+
+/// Whether a chain that was preempted on `home` may continue on `core`.
+fn continues_on(home: usize, core: usize) -> bool {
+    home == core || home == ANY_CORE
+}
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_MSG_WAIT from a partition: it is done and waits for the next request.
@@ -85,9 +90,9 @@ impl<H: Hardware> Spmc<H> {
             // whole, which resumes it whole (R7, C4).
             VcpuState::Blocked { .. } => Err(FfaError::Denied),
             _ if by_partition => Err(FfaError::Denied),
-            VcpuState::Preempted {
-                core: Some(home), ..
-            } if *home != core_index => Err(FfaError::Denied),
+            VcpuState::Preempted { core, .. } if !continues_on(*core, core_index) => {
+                Err(FfaError::Denied)
+            }
             VcpuState::Preempted { .. } | VcpuState::Waiting(_) => Ok(()),
         })?;
         let vcpu = VcpuRef::new(index, vcpu).ok_or(FfaError::InvalidParameters)?;
@@ -141,9 +146,7 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         let (index, by_partition) = (core.index, core.current.is_some());
         let claimed = slot.claim(index, |state| match state {
-            VcpuState::Preempted { core, .. }
-                if core.is_none_or(|home| home == index) && !by_partition =>
-            {
+            VcpuState::Preempted { core, .. } if continues_on(*core, index) && !by_partition => {
                 Ok(())
             }
             _ => Err(FfaError::Aborted),
@@ -366,7 +369,7 @@ impl<H: Hardware> Spmc<H> {
         slot.rest(VcpuState::Preempted {
             context,
             activation,
-            core: Some(core.index),
+            core: core.index,
         });
         self.leave(core, hw)
     }
