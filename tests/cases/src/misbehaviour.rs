@@ -3,7 +3,6 @@
 
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
-use bulkhead_payload::entry::image_start;
 use bulkhead_payload::exception::{self, class};
 use bulkhead_payload::panic::foreign_address;
 use bulkhead_payload::{Conduit, Request, counter, memory};
@@ -24,7 +23,6 @@ cases! {
     k5_a_spinning_partition_is_interrupted_again_and_again: [spin_half];
     k1_a_data_abort_ends_that_partition_only: [data_abort_half];
     k1_a_prefetch_abort_ends_that_partition_only: [prefetch_abort_half];
-    k4_a_stack_that_runs_under_its_memory_ends_that_partition_only: [overflow_half];
     c8_a_partition_is_told_that_its_callee_was_aborted: [c8_half, data_abort_half];
     g11_a_request_to_an_aborted_partition_is_aborted: [g11_half, data_abort_half];
     r4_running_an_aborted_partition_is_aborted: [g11_half, data_abort_half];
@@ -215,10 +213,6 @@ fn prefetch_abort_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 
     fail!("the partition went on after a prefetch abort, {exception:?}");
 }
 
-fn overflow_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
-    memory::push_for_ever(image_start());
-}
-
 /// Ends a victim by its half number `half` of the current case. The reply is as strict about registers as
 /// any other (L1).
 fn end_victim(world: &mut NormalWorld, half: usize) -> TestResult<EndpointId> {
@@ -238,13 +232,6 @@ fn k1_a_data_abort_ends_that_partition_only(world: &mut NormalWorld) -> TestResu
 }
 
 fn k1_a_prefetch_abort_ends_that_partition_only(world: &mut NormalWorld) -> TestResult {
-    end_victim(world, 0).map(|_| ())
-}
-
-/// Below a partition's memory is nothing of its own (the guard of K4 that a partition has from us).
-fn k4_a_stack_that_runs_under_its_memory_ends_that_partition_only(
-    world: &mut NormalWorld,
-) -> TestResult {
     end_victim(world, 0).map(|_| ())
 }
 

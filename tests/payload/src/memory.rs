@@ -91,11 +91,3 @@ pub fn fetch(address: usize) {
     // SAFETY: the fetch faults, which is its purpose; a handler that skips it goes on after the call.
     unsafe { asm!("blr {address}", address = in(reg) address, clobber_abi("C"), options(nostack)) };
 }
-
-/// Pushes zeros on a stack that begins at `top`, until an exception that nobody takes ends this.
-pub fn push_for_ever(top: usize) -> ! {
-    // SAFETY: nothing of this program runs again.
-    unsafe {
-        asm!("mov sp, {top}", "1:", "str xzr, [sp, #-16]!", "b 1b", top = in(reg) top, options(noreturn))
-    }
-}
