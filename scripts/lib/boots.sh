@@ -90,7 +90,7 @@ config_flash() {
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package
         for flash_spare in $(spare_addresses "$1"); do
-            make_package "$root/manifests/qemu-virt/$1/spare.dts" "$flash_spare" "$3/fdts" "$out/payloads/tester.bin" "$3/$flash_spare.package" ||
+            make_package "$root/manifests/qemu-virt/$1/spare.dts.in" "$flash_spare" "$3/fdts" "$out/payloads/tester.bin" "$3/$flash_spare.package" ||
                 return 1
         done
         ;;

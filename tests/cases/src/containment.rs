@@ -46,7 +46,7 @@ const WITH_PIT: u16 = 0x8004;
 const HOLE: usize = 0x0910_0000;
 const PIT: usize = 0x0920_0000;
 
-/// The memory of a spare partition, from its package on (`spare.dts`).
+/// The memory of a spare partition, from its package on (`spare.dts.in`).
 fn own(offset: usize) -> usize {
     /// From the start of a package to its image.
     const IMAGE: usize = 0x4000;

@@ -306,7 +306,7 @@ impl NormalWorld {
         }
     }
 
-    /// A tester beyond the eighth: its manifest has the regions of `spare.dts`. The caller has to end it.
+    /// A tester beyond the eighth: its manifest has the regions of `spare.dts.in`. The caller has to end it.
     ///
     /// # Errors
     /// A skip when there is none left.
