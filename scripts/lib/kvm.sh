@@ -11,9 +11,13 @@ need_kvm() {
         return "$linux_unavailable"
     }
     fetch_headers && return 0
-    # The archive has gone on to another kernel since this one was kept.
+    # Perhaps the archive has gone on to another kernel since this one was kept.
     rm -f "$cache/apt/$linux_state/read"
-    linux_lists && fetch_linux && fetch_headers || return "$linux_unavailable"
+    linux_lists && kvm_newest=$(binary_version "$linux_state" "$linux_package") || return "$linux_unavailable"
+    kvm_kept=$linux
+    [ "$kvm_kept" != "$cache/linux/${linux_package}_$kvm_newest-$linux_key" ] && fetch_linux && fetch_headers ||
+        return "$linux_unavailable"
+    rm -rf "$kvm_kept"
 }
 
 # fetch_headers: downloads the headers of the kernel in $linux, unless they are there.
