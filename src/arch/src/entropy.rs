@@ -57,7 +57,7 @@ impl Entropy {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         for _ in 0..ATTEMPTS {
             let value = match self.source {
                 Source::Rndr => copy::probe(Probe::Rndr),
@@ -85,7 +85,7 @@ impl Entropy {
 
     /// The keys of pointer authentication that a partition starts with.
     pub fn keys(&mut self) -> PointerKeys {
-        PointerKeys::from_fn(|| self.next())
+        PointerKeys::from_fn(|| self.number())
     }
 }
 

@@ -264,7 +264,7 @@ fn l8_tx_is_read_and_never_written(world: &mut NormalWorld) -> TestResult {
 }
 
 fn tx_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
-    with_mailbox(world, |world| check_tx(world))
+    with_mailbox(world, check_tx)
 }
 
 /// The calls between a load and a store: one that Bulkhead answers, and one that a partition does.
