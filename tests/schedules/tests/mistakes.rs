@@ -113,16 +113,16 @@ const MISTAKES: [Mistake; 17] = [
     Mistake {
         name: "FFA_RUN of what ended: whoever waits for it is forgotten",
         file: "schedule.rs",
-        right: "if *core == index && !by_partition => Ok(()),",
-        wrong: "if *core == index && !by_partition && !made!() => Ok(()),",
+        right: "if continues_on(*core, index) && !by_partition =>",
+        wrong: "if continues_on(*core, index) && !by_partition && !made!() =>",
         scenario: "c7_a_partition_ends_while_it_is_preempted",
         says: "a preempted chain does not end",
     },
     Mistake {
         name: "FFA_RUN: what was preempted goes on on any core",
         file: "schedule.rs",
-        right: "VcpuState::Preempted { core, .. } if *core != core_index =>",
-        wrong: "VcpuState::Preempted { core, .. } if *core != core_index && !made!() =>",
+        right: "if !continues_on(*core, core_index) =>",
+        wrong: "if !continues_on(*core, core_index) && !made!() =>",
         scenario: "r3_r11_r12_two_cores_claim_preempt_and_resume",
         says: "CV8",
     },
@@ -156,11 +156,11 @@ const MISTAKES: [Mistake; 17] = [
     Mistake {
         name: "CPU_OFF: what was preempted goes off",
         file: "power.rs",
-        right: "VcpuState::Waiting(_) => Ok(()),\n                _ => Err(()),\n            });\n            \
-                match claimed {",
+        right: "VcpuState::Waiting(_) => Ok(()),\n        _ => Err(NotThere),\n    })?;\n    \
+                slot.rest(match claimed {",
         wrong: "VcpuState::Preempted { .. } if made!() => Ok(()), VcpuState::Waiting(_) => Ok(()), \
-                _ => Err(()), }); match claimed { \
-                Ok(VcpuState::Preempted { context, .. }) => slot.rest(VcpuState::Off(context)),",
+                _ => Err(NotThere), })?; slot.rest(match claimed { \
+                VcpuState::Preempted { context, .. } if made!() => VcpuState::Off(context),",
         scenario: "w1_w2_w5_cores_come_and_go",
         says: "CV8",
     },
