@@ -195,6 +195,7 @@ fn fill_el1_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]
 }
 
 fn restore_el1(world: &mut PartitionWorld) {
+    world.el1 = None;
     if let Some(values) = world.el1_before.take() {
         values.restore();
     }
