@@ -34,6 +34,7 @@ const GICR_TYPER: usize = 0x8;
 const GICR_IGROUPR0: usize = FRAME + 0x80;
 const GICR_ISENABLER0: usize = FRAME + 0x100;
 const GICR_ICENABLER0: usize = FRAME + 0x180;
+const GICR_ISPENDR0: usize = FRAME + 0x200;
 const GICR_ICPENDR0: usize = FRAME + 0x280;
 const GICR_ICACTIVER0: usize = FRAME + 0x380;
 const GICR_IPRIORITYR: usize = FRAME + 0x400;
@@ -272,6 +273,21 @@ impl Interface {
         self.act(GICR_ICENABLER0, GICD_ICENABLER, intid);
         self.act(GICR_ICPENDR0, GICD_ICPENDR, intid);
         self.act(GICR_ICACTIVER0, GICD_ICACTIVER, intid);
+    }
+
+    /// Whether the schedule receiver interrupt is the normal world's, as it must be to arrive there.
+    pub fn scheduler_is_non_secure(&self) -> bool {
+        self.redistributor.scheduler_is_non_secure()
+    }
+
+    /// Makes the schedule receiver interrupt pending on this core.
+    pub fn raise_schedule_receiver(&mut self) {
+        // What it tells of is visible to the normal world's cores first.
+        sysreg::dsb();
+        self.redistributor
+            .0
+            .write(GICR_ISPENDR0, bit(SCHEDULE_RECEIVER));
+        sysreg::dsb();
     }
 
     /// Whether a Group 0 interrupt, which is EL3's, is pending. Where that cannot be seen the board

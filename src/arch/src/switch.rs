@@ -14,6 +14,7 @@
 use core::arch::naked_asm;
 
 use bulkhead_core::hardware::VcpuContext;
+use bulkhead_core::virtual_interrupt::Lines;
 
 use crate::context::{Banks, Context, PC, SystemState};
 use crate::features::Features;
@@ -92,6 +93,8 @@ unsafe extern "C" fn run(_context: *mut Context) -> u64 {
 #[derive(Debug)]
 pub struct Cpu {
     features: Features,
+    /// HCR_EL2 without virtual interrupts.
+    configuration: u64,
     banks: Banks,
     /// The interrupt interface of the core.
     pub interface: Interface,
@@ -112,7 +115,7 @@ enum Loaded {
     Nobody,
 }
 
-/// HCR_EL2 while partitions may run: constant, so that no entry writes it.
+/// HCR_EL2 while partitions may run, without virtual interrupts: no entry writes it.
 fn hypervisor_configuration(features: &Features) -> u64 {
     let value = HCR_EL2::E2H.val(1)
         + HCR_EL2::RW.val(1)
@@ -157,10 +160,11 @@ impl Cpu {
     pub fn new(features: Features, interface: Interface, vectors: &'static mut [u8]) -> Self {
         let fp = Fp::new(&features, vectors);
         let identity = read!("midr_el1");
+        let configuration = hypervisor_configuration(&features);
         // SAFETY: the values confine lower levels; S-EL2 itself keeps E2H, and its memory does not
         // depend on any of them.
         unsafe {
-            sysreg::write!("hcr_el2", hypervisor_configuration(&features));
+            sysreg::write!("hcr_el2", configuration);
             sysreg::write!("mdcr_el2", debug_configuration(&features));
             sysreg::write!("cnthctl_el2", CNTHCTL::EL1PCTEN.val(1).value);
             sysreg::write!("cntvoff_el2", 0);
@@ -181,6 +185,7 @@ impl Cpu {
         sysreg::isb();
         Self {
             features,
+            configuration,
             banks: Banks {
                 pointer_keys: features.pointer_authentication,
                 tags: features.memory_tagging,
@@ -248,6 +253,16 @@ impl Cpu {
             sysreg::write!("vmpidr_el2", context.vmpidr);
         }
         self.loaded = Loaded::Context(address);
+    }
+
+    /// Signals these virtual interrupts to whatever lower level runs next.
+    #[cold]
+    #[inline(never)]
+    pub fn signal(&mut self, lines: Lines) {
+        let lines = HCR_EL2::VI.val(lines.contains(Lines::IRQ).into())
+            + HCR_EL2::VF.val(lines.contains(Lines::FIQ).into());
+        // SAFETY: as in `new`; virtual interrupts concern lower levels only.
+        unsafe { sysreg::write!("hcr_el2", self.configuration | lines.value) }
     }
 
     /// Saves what the core's registers hold of `context`, if anything.

@@ -60,6 +60,13 @@ enum Setup {
     IdGet,
     SpmIdGet,
     Error,
+    BitmapCreate,
+    BitmapDestroy,
+    NotificationBind,
+    NotificationUnbind,
+    NotificationSet,
+    NotificationGet,
+    NotificationInfoGet,
     SecondaryEpRegister,
     ConsoleLog,
 }
@@ -76,7 +83,7 @@ const fn row(function: Function, callers: Callers, since: Version, handler: Hand
 /// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
 ///
 /// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
-pub static CALLS: [Row; 19] = {
+pub static CALLS: [Row; 26] = {
     use Callers::{Both, MultiCore, NormalWorld, Partitions};
     use Version as V;
     [
@@ -166,6 +173,48 @@ pub static CALLS: [Row; 19] = {
             Partitions,
             V::V1_0,
             Handler::Setup(Setup::Error),
+        ),
+        row(
+            Function::NotificationBitmapCreate,
+            NormalWorld,
+            V::V1_1,
+            Handler::Setup(Setup::BitmapCreate),
+        ),
+        row(
+            Function::NotificationBitmapDestroy,
+            NormalWorld,
+            V::V1_1,
+            Handler::Setup(Setup::BitmapDestroy),
+        ),
+        row(
+            Function::NotificationBind,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::NotificationBind),
+        ),
+        row(
+            Function::NotificationUnbind,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::NotificationUnbind),
+        ),
+        row(
+            Function::NotificationSet,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::NotificationSet),
+        ),
+        row(
+            Function::NotificationGet,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::NotificationGet),
+        ),
+        row(
+            Function::NotificationInfoGet,
+            NormalWorld,
+            V::V1_1,
+            Handler::Setup(Setup::NotificationInfoGet),
         ),
         row(
             Function::SecondaryEpRegister,
@@ -327,7 +376,7 @@ impl<H: Hardware> Spmc<H> {
             Setup::Error => self.partition_error(core, hw),
             Setup::ConsoleLog => self.console_log(core, width, hw),
             Setup::Version => Ok(self.ffa_version(core)),
-            Setup::Features => self.features(core),
+            Setup::Features => self.features(core, hw),
             Setup::RxRelease => self.rx_release(core),
             Setup::RxtxMap => self.rxtx_map(core, width, hw),
             Setup::RxtxUnmap => self.rxtx_unmap(core, hw),
@@ -336,6 +385,13 @@ impl<H: Hardware> Spmc<H> {
             Setup::PartitionInfoGetRegs => self.partition_info_get_regs(core),
             Setup::IdGet => self.id_get(core),
             Setup::SpmIdGet => self.spm_id_get(core),
+            Setup::BitmapCreate => self.bitmap_create(core),
+            Setup::BitmapDestroy => self.bitmap_destroy(core),
+            Setup::NotificationBind => self.notification_bind(core),
+            Setup::NotificationUnbind => self.notification_unbind(core),
+            Setup::NotificationSet => self.notification_set(core, hw),
+            Setup::NotificationGet => self.notification_get(core),
+            Setup::NotificationInfoGet => self.notification_info_get(core, width),
             Setup::SecondaryEpRegister => self.secondary_ep_register(core),
         }
     }

@@ -42,6 +42,12 @@ pub trait Hardware {
     /// Keeps a secure interrupt that no partition owns from firing again.
     fn disable_interrupt(&mut self, intid: u32);
 
+    /// The INTID of the schedule receiver interrupt; `None` where it is not the normal world's.
+    fn schedule_receiver_interrupt(&self) -> Option<u32>;
+
+    /// Makes the schedule receiver interrupt pending on this core.
+    fn raise_schedule_receiver(&mut self);
+
     /// The core goes off after the next call of the SPMD: it must be possible to enter it at its entry
     /// point with the registers that it leaves.
     fn prepare_off(&mut self);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Physical interrupts at S-EL2, and the paravirtual interrupt calls.
 
-use bulkhead_abi::paravirt::{self, Paravirt, Reconfigure};
+use bulkhead_abi::paravirt::{self, Line, Paravirt, Reconfigure};
 
 use crate::event::Action;
-use crate::hardware::{Acknowledged, Hardware};
+use crate::hardware::{Acknowledged, Hardware, VcpuContext};
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc, deadline};
 use crate::vcpu::NonSecureInterrupts;
@@ -100,27 +100,46 @@ impl<H: Hardware> Spmc<H> {
         hw.disable_interrupt(intid);
     }
 
-    /// A paravirtual interrupt call of the running partition; the result goes to x0.
+    /// A paravirtual interrupt call of the running partition; the result goes to x0 (C-14).
     ///
-    /// A partition may enable the virtual interrupts of FF-A's own events and those of its devices.
-    /// Nothing makes any of them pending yet, so "get" has none to report.
+    /// A partition may enable the virtual interrupts of FF-A's own events and those of its devices. Of
+    /// these, the notification pending interrupt comes; nothing makes others pending yet. An interrupt is
+    /// over when it is fetched, so that a partition which never deactivates makes progress.
     pub(crate) fn paravirtual_call(&self, core: &mut CoreState<H>, id: u32) -> Option<Action> {
-        let partition = self.running_partition(core)?;
-        let call = core.caller();
-        let intid = call.w::<1>();
-        let of_device = partition.config.interrupts.contains(&intid);
-        let accepted = match Paravirt::decode(id)? {
+        let call = Paravirt::decode(id)?;
+        let current = core.current.as_mut()?;
+        let interrupts = &current.slot.interrupts;
+        let registers = current.context.registers_mut();
+        let intid = registers.w::<1>();
+        let is_virtual = VIRTUAL_INTIDS.contains(&intid);
+        let of_device = current.partition.config.interrupts.contains(&intid);
+        let accepted = match call {
             Paravirt::InterruptGet => {
-                call.set_x::<0>(paravirt::NO_INTERRUPT);
+                let found = interrupts.fetch().map(u64::from);
+                registers.set_x::<0>(found.unwrap_or(paravirt::NO_INTERRUPT));
                 return Some(core.resume());
             }
-            Paravirt::InterruptEnable => of_device || VIRTUAL_INTIDS.contains(&intid),
-            Paravirt::InterruptReconfigure => {
-                of_device && Reconfigure::from_register(call.x::<2>()) == Some(Reconfigure::Enable)
+            Paravirt::InterruptEnable => {
+                let line = Line::from_register(registers.x::<3>());
+                match line {
+                    Some(line) if is_virtual && registers.x::<2>() != 0 => {
+                        interrupts.enable(intid, line);
+                    }
+                    Some(_) if is_virtual => interrupts.disable(intid),
+                    _ => {}
+                }
+                line.is_some() && (is_virtual || of_device)
             }
-            Paravirt::InterruptDeactivate | Paravirt::SendIpi => false,
+            Paravirt::InterruptReconfigure => {
+                of_device
+                    && Reconfigure::from_register(registers.x::<2>()) == Some(Reconfigure::Enable)
+            }
+            Paravirt::InterruptDeactivate => {
+                (is_virtual || of_device) && registers.w::<2>() == intid
+            }
+            Paravirt::SendIpi => false,
         };
-        call.set_x::<0>(if accepted {
+        registers.set_x::<0>(if accepted {
             paravirt::SUCCESS
         } else {
             paravirt::FAILURE

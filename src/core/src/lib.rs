@@ -33,6 +33,7 @@ pub mod interrupt;
 mod line;
 pub mod mailbox;
 pub mod normal_world;
+pub mod notify;
 pub mod partition;
 pub mod power;
 pub mod region;
@@ -47,6 +48,7 @@ pub mod system_state;
 pub mod trap;
 pub mod vcpu;
 mod version;
+pub mod virtual_interrupt;
 
 pub use event::{Action, Event};
 pub use hardware::{Hardware, VcpuContext};

@@ -5,6 +5,7 @@ use bulkhead_abi::{EndpointId, FfaError, Version};
 use bulkhead_mm::addr::PageRange;
 
 use crate::mailbox::{Mailbox, MailboxBuffers};
+use crate::notify::{VmBitmaps, VmNotifications};
 use crate::sync::atomic::{AtomicU16, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::version::NegotiatedVersion;
@@ -21,6 +22,7 @@ pub(crate) struct NormalWorld {
     /// Held while buffers of the normal world are mapped: no page is in two mailboxes, and no VM in
     /// two places.
     pub(crate) changes: Mutex<()>,
+    pub(crate) bitmaps: VmBitmaps,
 }
 
 /// A place for the mailbox of a VM.
@@ -43,13 +45,18 @@ impl Vm {
 
 impl NormalWorld {
     /// Speaks 1.0, the least, until it says otherwise.
-    pub(crate) fn new(memory: &'static [PageRange], vms: &'static [Vm]) -> Self {
+    pub(crate) fn new(
+        memory: &'static [PageRange],
+        vms: &'static [Vm],
+        notifications: &'static [VmNotifications],
+    ) -> Self {
         Self {
             version: NegotiatedVersion::new(Version::V1_0),
             mailbox: Mutex::new(Mailbox::Unmapped),
             vms,
             memory,
             changes: Mutex::new(()),
+            bitmaps: VmBitmaps::new(notifications),
         }
     }
 

@@ -7,6 +7,7 @@ use bulkhead_abi::{EndpointId, Uuid, Version};
 use crate::hardware::Hardware;
 use crate::line::Line;
 use crate::mailbox::Mailbox;
+use crate::notify::bitmaps::{Notifications, Received, Scopes};
 use crate::region::Region;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,6 +63,7 @@ pub struct Partition<H: Hardware + 'static> {
     pub(crate) vcpus: &'static [Vcpu<H>],
     pub(crate) version: NegotiatedVersion,
     pub(crate) mailbox: Mutex<Mailbox>,
+    pub(crate) notifications: Mutex<Notifications>,
     pub(crate) line: Mutex<Line>,
     /// The entry of execution contexts other than the first; zero until registered.
     secondary_entry: AtomicU64,
@@ -72,13 +74,29 @@ pub struct Partition<H: Hardware + 'static> {
 
 impl<H: Hardware> Partition<H> {
     /// A partition that has not run. More than one execution context makes it a multi-core
-    /// partition, with one context for each core.
-    pub fn new(config: PartitionConfig, vcpus: &'static [Vcpu<H>]) -> Self {
+    /// partition, with one context for each core. `received` has an element for each context, if the
+    /// partition receives notifications.
+    pub fn new(
+        config: PartitionConfig,
+        vcpus: &'static [Vcpu<H>],
+        received: &'static mut [Received],
+    ) -> Self {
+        let mut notifications = Notifications::new(received);
+        if config.properties.contains(Properties::NOTIFICATIONS) {
+            let scopes = if vcpus.len() > 1 {
+                Scopes::Both
+            } else {
+                Scopes::Global
+            };
+            // It has room for them; without, the partition receives none.
+            let _ = notifications.receive(vcpus.len(), scopes);
+        }
         Self {
             version: NegotiatedVersion::new(config.version),
             config,
             vcpus,
             mailbox: Mutex::new(Mailbox::Unmapped),
+            notifications: Mutex::new(notifications),
             line: Mutex::new(Line::new()),
             secondary_entry: AtomicU64::new(0),
             live: AtomicBool::new(false),

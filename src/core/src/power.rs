@@ -75,6 +75,7 @@ impl<H: Hardware> Spmc<H> {
             Err(()) => return None,
         };
         context.reset(entry);
+        slot.interrupts.reset();
         let registers = context.registers_mut();
         // The core's linear index.
         registers.set_x::<4>(u64::try_from(core.index).unwrap_or(0));
@@ -103,6 +104,8 @@ impl<H: Hardware> Spmc<H> {
     /// A chain that was preempted here stays, since no request may be lost. The normal world resumes it
     /// when the core is on again, or, when no context of it is pinned to this core, on any core.
     pub(crate) fn core_off(&self, core: &CoreState<H>) {
+        // The schedule receiver interrupt may have been pending on it.
+        self.scheduler.forget();
         for partition in self.partitions {
             let Some(slot) = partition.vcpus.get(partition.vcpu_for_core(core.index)) else {
                 continue;

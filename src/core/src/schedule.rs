@@ -272,6 +272,7 @@ impl<H: Hardware> Spmc<H> {
             let id = partition.config.id;
             log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
             partition.release_mailbox(vcpu.partition(), hw);
+            partition.notifications.lock().stop();
         }
     }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Setup: versions, features, ids and entry points.
 
-use bulkhead_abi::features::{self, BufferGranule, Query};
-use bulkhead_abi::{FfaError, Function, Version};
+use bulkhead_abi::features::{self, BufferGranule, Feature, Query};
+use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::{FfaError, Function, Version, paravirt};
 
 use crate::dispatch;
 use crate::event::Action;
@@ -30,14 +31,19 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// FFA_FEATURES: any id that is not known to this caller is NOT_SUPPORTED (A-03, V11).
-    pub(crate) fn features(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
+    pub(crate) fn features(&self, core: &mut CoreState<H>, hw: &H) -> Result<Action, FfaError> {
         let (instance, negotiated) = self.endpoint(core);
         let version = negotiated.get();
         let call = core.caller();
         let (id, input) = (call.w::<1>(), call.w::<2>());
-        // The feature ids belong to notifications and managed exit, which are not there.
-        let Query::Function(function, _) = Query::decode(id) else {
-            return Err(FfaError::NotSupported);
+        let function = match Query::decode(id) {
+            Query::Function(function, _) => function,
+            Query::Feature(feature) if input == 0 => {
+                let value = self.feature(core, feature, version, hw);
+                let value = value.ok_or(FfaError::NotSupported)?;
+                return Ok(self.succeed(core, [u64::from(value), 0, 0, 0, 0, 0]));
+            }
+            _ => return Err(FfaError::NotSupported),
         };
         let answers = dispatch::find(function, instance, version).is_some()
             || matches!(
@@ -59,6 +65,27 @@ impl<H: Hardware> Spmc<H> {
             _ => 0,
         };
         Ok(self.succeed(core, [u64::from(properties), 0, 0, 0, 0, 0]))
+    }
+
+    /// w2 of FFA_FEATURES for a feature id, to callers that have the feature.
+    fn feature(
+        &self,
+        core: &CoreState<H>,
+        feature: Feature,
+        version: Version,
+        hw: &H,
+    ) -> Option<u32> {
+        let receives = Properties::NOTIFICATIONS;
+        match (feature, self.running_partition(core)) {
+            _ if version < Version::V1_1 => None,
+            (Feature::NotificationPendingInterrupt, Some(own)) => (own.config.properties)
+                .contains(receives)
+                .then_some(paravirt::INTID_NOTIFICATION_PENDING),
+            (Feature::ScheduleReceiverInterrupt, None) => hw.schedule_receiver_interrupt(),
+            // Notifications per vCPU for VMs and partitions, bitmaps of 64: all bits zero.
+            (Feature::Notifications, _) if version >= Version::V1_3 => Some(0),
+            _ => None,
+        }
     }
 
     /// FFA_ID_GET.

@@ -9,9 +9,11 @@ use crate::event::{Action, Event};
 use crate::fault::Retry;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::normal_world::{NormalWorld, Vm};
+use crate::notify::{Scheduler, VmNotifications};
 use crate::partition::Partition;
 use crate::region::Reserved;
 use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
+use crate::virtual_interrupt::Lines;
 
 /// What the SPMC is made of at boot.
 pub struct SpmcConfig<H: Hardware + 'static> {
@@ -25,6 +27,8 @@ pub struct SpmcConfig<H: Hardware + 'static> {
     pub reserved: &'static [Reserved],
     /// Places for the mailboxes of VMs that a hypervisor speaks for.
     pub vms: &'static [Vm],
+    /// Places for the notifications of VMs and of the normal world's primary endpoint.
+    pub vm_notifications: &'static [VmNotifications],
     /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
     pub init_timeout_ms: u32,
     /// How long a partition may keep non-secure interrupts waiting, in milliseconds.
@@ -38,6 +42,7 @@ pub struct Spmc<H: Hardware + 'static> {
     pub(crate) partitions: &'static [Partition<H>],
     pub(crate) normal_world: NormalWorld,
     pub(crate) reserved: &'static [Reserved],
+    pub(crate) scheduler: Scheduler,
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
 }
@@ -53,6 +58,10 @@ pub struct CoreState<H: Hardware + 'static> {
     pub(crate) booting: Option<usize>,
     pub(crate) non_secure: NonSecureInterrupts,
     pub(crate) retry: Option<Retry>,
+    /// Whether the schedule receiver interrupt is due when the core returns to the normal world.
+    pub(crate) tells_scheduler: bool,
+    /// What is signalled to partitions on this core.
+    lines: Lines,
 }
 
 /// The execution context that a core runs. The core owns its saved state.
@@ -74,10 +83,12 @@ impl<H: Hardware> CoreState<H> {
             booting: None,
             non_secure: NonSecureInterrupts::Signaled,
             retry: None,
+            tells_scheduler: false,
+            lines: Lines::NONE,
         }
     }
 
-    /// The context to enter after [`Action::Enter`].
+    /// The context that the core runs.
     pub fn context(&mut self) -> Option<&mut H::Context> {
         self.current.as_mut().map(|current| &mut *current.context)
     }
@@ -96,6 +107,21 @@ impl<H: Hardware> CoreState<H> {
         }
     }
 
+    /// The context to enter after [`Action::Enter`]. First `signal` is told what to signal to it from now
+    /// on, if that changes.
+    #[inline]
+    pub fn enter(&mut self, signal: impl FnOnce(Lines)) -> Option<&mut H::Context> {
+        let current = self.current.as_mut()?;
+        let interrupts = &current.slot.interrupts;
+        if interrupts.may_differ(self.lines) {
+            let before = core::mem::replace(&mut self.lines, interrupts.lines());
+            if self.lines != before {
+                signal(self.lines);
+            }
+        }
+        Some(&mut *current.context)
+    }
+
     /// Back to whoever made the call.
     pub(crate) fn resume(&self) -> Action {
         if self.current.is_some() {
@@ -112,8 +138,13 @@ impl<H: Hardware> Spmc<H> {
         Self {
             id: config.id,
             partitions: config.partitions,
-            normal_world: NormalWorld::new(config.normal_world_memory, config.vms),
+            normal_world: NormalWorld::new(
+                config.normal_world_memory,
+                config.vms,
+                config.vm_notifications,
+            ),
             reserved: config.reserved,
+            scheduler: Scheduler::default(),
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }
@@ -204,6 +235,7 @@ impl<H: Hardware> Spmc<H> {
     /// Leaves the secure world with the answer in [`CoreState::normal_world`].
     pub(crate) fn leave(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         self.treat_non_secure_interrupts(core, NonSecureInterrupts::Signaled, hw);
+        self.tell_what_was_delayed(core, hw);
         Action::Smc
     }
 

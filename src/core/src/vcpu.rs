@@ -10,6 +10,7 @@
 use crate::hardware::Hardware;
 use crate::runtime_model::RuntimeModel;
 use crate::sync::Mutex;
+use crate::virtual_interrupt::VirtualInterrupts;
 
 /// The owned saved state of an execution context.
 pub type Context<H> = &'static mut <H as Hardware>::Context;
@@ -146,6 +147,7 @@ impl<H: Hardware> VcpuState<H> {
 /// An execution context of a partition.
 pub struct Vcpu<H: Hardware + 'static> {
     state: Mutex<VcpuState<H>>,
+    pub(crate) interrupts: VirtualInterrupts,
 }
 
 impl<H: Hardware> Vcpu<H> {
@@ -153,6 +155,7 @@ impl<H: Hardware> Vcpu<H> {
     pub fn new(context: Context<H>) -> Self {
         Self {
             state: Mutex::new(VcpuState::Off(context)),
+            interrupts: VirtualInterrupts::default(),
         }
     }
 

@@ -16,6 +16,8 @@ use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::{conduit, entry, fp, refuse, tables};
 use bulkhead_core::normal_world::Vm;
+use bulkhead_core::notify::VmNotifications;
+use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::{Reserved, Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
@@ -213,6 +215,11 @@ fn assemble(
     })?;
     let vms = platform.vm_mailboxes();
     let vms = arena.slice(vms, |_, _| Ok::<_, Fatal>(Vm::new()))?;
+    let vm_vcpus = platform.vm_vcpus().max(cores.len());
+    let vm_notifications = arena.slice(platform.vm_bitmaps(), |arena, _| {
+        let received = arena.slice(vm_vcpus, |_, _| Ok::<_, Fatal>(Received::default()))?;
+        Ok::<_, Fatal>(VmNotifications::new(received))
+    })?;
     // One more for the normal world.
     let buffers = arena.slice(spaces.len() + vms.len() + 1, |_, _| {
         Ok::<_, Fatal>(BufferSizes::default())
@@ -230,6 +237,7 @@ fn assemble(
         normal_world_memory: normal_world_memory(platform, manifest, arena)?,
         reserved: owners(reserved, arena)?,
         vms,
+        vm_notifications,
         init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
         run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
     });

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use bulkhead_abi::{Function, Registers, Width};
 use bulkhead_arch::context::Context;
 use bulkhead_arch::features::Features;
-use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor};
+use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor, SCHEDULE_RECEIVER};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
 use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
@@ -159,6 +159,17 @@ impl Hardware for Machine {
 
     fn disable_interrupt(&mut self, intid: u32) {
         self.cpu.interface.disable(intid);
+    }
+
+    fn schedule_receiver_interrupt(&self) -> Option<u32> {
+        let interface = &self.cpu.interface;
+        interface
+            .scheduler_is_non_secure()
+            .then_some(SCHEDULE_RECEIVER)
+    }
+
+    fn raise_schedule_receiver(&mut self) {
+        self.cpu.interface.raise_schedule_receiver();
     }
 
     fn prepare_off(&mut self) {

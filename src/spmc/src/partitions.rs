@@ -6,6 +6,7 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_arch::context::{Context, PointerKeys, StageTwo};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
+use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
@@ -237,7 +238,13 @@ fn make(
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
     };
-    Ok(Partition::new(config, vcpus))
+    let received = if manifest.notification_support {
+        vcpus.len()
+    } else {
+        0
+    };
+    let received = arena.slice(received, |_, _| Ok::<_, ArenaFull>(Received::default()))?;
+    Ok(Partition::new(config, vcpus, received))
 }
 
 /// What the partition has, by name.

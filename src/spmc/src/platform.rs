@@ -48,6 +48,17 @@ pub trait Platform: Sync {
         64
     }
 
+    /// How many VMs, the normal world's primary endpoint among them, can have notifications at once
+    /// one more gets NO_MEMORY. Each takes about 500 bytes, and 32 bytes for each vCPU.
+    fn vm_bitmaps(&self) -> usize {
+        32
+    }
+
+    /// How many vCPUs a VM that has notifications can have; at least as many as there are cores.
+    fn vm_vcpus(&self) -> usize {
+        16
+    }
+
     /// What EL3 lets the secure world use (DECISIONS 8).
     fn allowed(&self) -> Allowed;
 }

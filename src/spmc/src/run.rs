@@ -82,7 +82,7 @@ impl Firmware {
 /// Runs the core's current context until the next event.
 #[inline]
 fn enter(core: &mut CoreState<Machine>, cpu: &mut Cpu) -> Event {
-    let Some(context) = core.context() else {
+    let Some(context) = core.enter(|lines| cpu.signal(lines)) else {
         unreachable!("the core asks to enter a context and has none");
     };
     loop {

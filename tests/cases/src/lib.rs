@@ -38,6 +38,7 @@ mod identity;
 mod leakage;
 mod mailbox;
 mod misbehaviour;
+mod notifications;
 mod registers;
 mod response;
 mod run;
@@ -67,6 +68,7 @@ const FILES: &[&[Case]] = &[
     response::CASES,
     chain::CASES,
     run::CASES,
+    notifications::CASES,
     registers::CASES,
     state::CASES,
     leakage::CASES,

@@ -30,6 +30,11 @@ const FROM_EL0: [u64; 2] = [8, 12];
 const EL1H: u64 = 0x3c5;
 /// SPSR_ELx.IL: the PSTATE that was asked for is illegal.
 const ILLEGAL: u64 = 1 << 20;
+/// The vectors of IRQ and FIQ at the current exception level with its own stack pointer.
+const IRQ: u64 = 5;
+const FIQ: u64 = 6;
+/// PSTATE.I and PSTATE.F in SPSR.
+const MASKS: u64 = 1 << 7 | 1 << 6;
 
 /// Exception classes, ESR_ELx.EC.
 pub mod class {
@@ -89,6 +94,8 @@ struct Expectation {
     seen: AtomicBool,
     syndrome: AtomicU64,
     address: AtomicU64,
+    /// The vector of the last interrupt.
+    interrupt: AtomicU64,
 }
 
 static EXPECTATIONS: [Expectation; CORES] = [const {
@@ -97,6 +104,7 @@ static EXPECTATIONS: [Expectation; CORES] = [const {
         seen: AtomicBool::new(false),
         syndrome: AtomicU64::new(0),
         address: AtomicU64::new(0),
+        interrupt: AtomicU64::new(0),
     }
 }; CORES];
 
@@ -137,6 +145,38 @@ pub fn expect<T>(attempt: impl FnOnce() -> T) -> (T, Option<Exception>) {
     (result, seen)
 }
 
+/// An interrupt by its line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interrupt {
+    /// IRQ.
+    Irq,
+    /// FIQ.
+    Fiq,
+}
+
+/// Lets interrupts in for a moment; the one that came. Both lines are masked again then.
+pub fn take_interrupt() -> Option<Interrupt> {
+    let seen = &EXPECTATIONS[core_index()].interrupt;
+    install_vectors();
+    seen.store(0, Ordering::SeqCst);
+    // SAFETY: the vectors keep all registers, and come back here.
+    unsafe {
+        asm!(
+            "msr daifclr, #3",
+            "isb",
+            "nop",
+            "nop",
+            "msr daifset, #3",
+            options(nostack)
+        )
+    };
+    match seen.load(Ordering::SeqCst) {
+        IRQ => Some(Interrupt::Irq),
+        FIQ => Some(Interrupt::Fiq),
+        _ => None,
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
     let exception = Exception {
@@ -150,6 +190,11 @@ extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
         return;
     }
     let expectation = &EXPECTATIONS[core_index()];
+    if let IRQ | FIQ = vector {
+        expectation.interrupt.store(vector, Ordering::SeqCst);
+        frame.spsr |= MASKS;
+        return;
+    }
     if vector != SYNCHRONOUS || !expectation.armed.load(Ordering::SeqCst) {
         panic!(
             "{exception:?}, vector {vector}, at image offset {:#x}",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! As much of a GICv3 as the normal world needs to have one private interrupt pending.
+//! As much of a GICv3 as the normal world needs to have a private interrupt pending, and to take it.
 
 use core::arch::asm;
 
@@ -13,6 +13,9 @@ const AFFINITY_ROUTING: u32 = 1 << 4;
 /// GICR_ISENABLER0 and GICR_ICENABLER0, in the redistributor's second frame.
 const SET_ENABLE: usize = 0x1_0000 + 0x100;
 const CLEAR_ENABLE: usize = 0x1_0000 + 0x180;
+/// GICR_ISPENDR0 and GICR_ICPENDR0.
+const SET_PENDING: usize = 0x1_0000 + 0x200;
+const CLEAR_PENDING: usize = 0x1_0000 + 0x280;
 /// GICR_IPRIORITYR, a byte for each INTID.
 const PRIORITY: usize = 0x1_0000 + 0x400;
 
@@ -71,6 +74,36 @@ pub fn enable(intid: u32) {
             options(nostack),
         );
     }
+}
+
+/// Acknowledges and ends the pending interrupt of highest priority that is enabled; `None` without one.
+pub fn take() -> Option<u32> {
+    /// INTIDs from here on say that there is none.
+    const FIRST_SPECIAL: u64 = 1020;
+    let intid: u64;
+    // SAFETY: the interrupt is the caller's, who enabled it.
+    unsafe {
+        asm!("mrs {}, S3_0_C12_C12_0", "dsb sy", out(reg) intid, options(nostack)); // ICC_IAR1_EL1
+        if intid >= FIRST_SPECIAL {
+            return None;
+        }
+        asm!("msr S3_0_C12_C12_1, {}", "isb", in(reg) intid, options(nostack)); // ICC_EOIR1_EL1
+    }
+    u32::try_from(intid).ok()
+}
+
+/// Whether the private interrupt `intid` (below 32) of core `core` is pending.
+pub fn is_pending(core: usize, intid: u32) -> bool {
+    let frame = GIC_REDISTRIBUTOR + core * GIC_REDISTRIBUTOR_STRIDE;
+    // SAFETY: as `write32`; a read has no side effect.
+    let pending = unsafe { ((frame + SET_PENDING) as *const u32).read_volatile() };
+    pending >> intid & 1 != 0
+}
+
+/// Makes the private interrupt `intid` (below 32) of core `core` not pending.
+pub fn withdraw(core: usize, intid: u32) {
+    let frame = GIC_REDISTRIBUTOR + core * GIC_REDISTRIBUTOR_STRIDE;
+    write32(frame + CLEAR_PENDING, 1 << intid);
 }
 
 /// Takes [`enable`] back.

@@ -117,6 +117,8 @@ pub struct Machine {
     pub bounded: bool,
     /// Whether that time is over.
     pub expired: bool,
+    /// How often the schedule receiver interrupt was raised.
+    pub schedule_receiver: u32,
     /// How many execution contexts the core holds state of.
     pub loaded: usize,
 }
@@ -174,6 +176,14 @@ impl Hardware for Machine {
     }
 
     fn disable_interrupt(&mut self, _: u32) {}
+
+    fn schedule_receiver_interrupt(&self) -> Option<u32> {
+        Some(8)
+    }
+
+    fn raise_schedule_receiver(&mut self) {
+        self.schedule_receiver += 1;
+    }
 
     fn prepare_off(&mut self) {}
 

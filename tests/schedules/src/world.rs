@@ -10,6 +10,7 @@ use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width, framework};
 use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind};
 use bulkhead_core::normal_world::Vm;
+use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
@@ -139,8 +140,10 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 // lease last. So it is below.
                 .map(|_| Vcpu::new(unsafe { lease.lend(Context::new()) }))
                 .collect();
+            let received = vec![Received::default(); count];
             // SAFETY: as above.
-            Partition::new(config(index, *spec), unsafe { lease.lend(vcpus) })
+            let (vcpus, received) = unsafe { (lease.lend(vcpus), lease.lend(received)) };
+            Partition::new(config(index, *spec), vcpus, received)
         })
         .collect();
     let memory = PageRange::new(Pa(NORMAL_MEMORY), 64 * PAGE).expect("a range");
@@ -152,6 +155,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         normal_world_memory: unsafe { lease.lend([memory]) },
         // SAFETY: as above.
         vms: unsafe { lease.lend([const { Vm::new() }; VMS]) },
+        vm_notifications: &[],
         reserved: &[],
         init_timeout_ms: 900,
         run_timeout_ms: 100,
@@ -177,6 +181,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 masked: false,
                 bounded: false,
                 expired: false,
+                schedule_receiver: 0,
                 loaded: 0,
             },
         })

@@ -9,12 +9,14 @@
 
 mod machine;
 mod program;
+mod puppet;
 pub mod tables;
 mod world;
 
 pub use machine::{Context, Machine, PAGE, Pending};
 pub use program::{Ended, Sp};
-pub use world::{Core, Look, Sim, SimBuilder, Spec, VMS};
+pub use puppet::Puppet;
+pub use world::{Core, Look, Sim, SimBuilder, Spec, VM_BITMAPS, VMS};
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 

@@ -11,6 +11,7 @@ use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::Space;
 
@@ -122,6 +123,16 @@ pub struct Machine {
     pub group0_handled: u32,
     /// How often the core made ready to go off.
     pub prepared_off: u32,
+    /// How often the schedule receiver interrupt was raised.
+    pub schedule_receiver: u32,
+    /// Whether the normal world has the schedule receiver interrupt enabled.
+    pub scheduler_listens: bool,
+    /// Whether the schedule receiver interrupt is the normal world's.
+    pub scheduler_is_non_secure: bool,
+    /// The virtual interrupts that are signalled.
+    pub lines: Lines,
+    /// All changes of what was signalled.
+    pub signals: Vec<Lines>,
 }
 
 impl Machine {
@@ -135,6 +146,11 @@ impl Machine {
             in_spin: VecDeque::new(),
             group0_handled: 0,
             prepared_off: 0,
+            schedule_receiver: 0,
+            scheduler_listens: false,
+            scheduler_is_non_secure: true,
+            lines: Lines::NONE,
+            signals: Vec::new(),
         }
     }
 }
@@ -191,6 +207,17 @@ impl Hardware for Machine {
 
     fn disable_interrupt(&mut self, intid: u32) {
         self.shared.lock().unwrap().disabled.push(intid);
+    }
+
+    fn schedule_receiver_interrupt(&self) -> Option<u32> {
+        self.scheduler_is_non_secure.then_some(8)
+    }
+
+    fn raise_schedule_receiver(&mut self) {
+        self.schedule_receiver += 1;
+        if self.scheduler_listens {
+            self.pending.push_back(Pending::NonSecure);
+        }
     }
 
     fn prepare_off(&mut self) {

@@ -66,6 +66,12 @@ impl Sp {
         self.call(&crate::ffa(Function::MsgWait, [0; 4]))
     }
 
+    /// An address in the partition's memory where others of its execution contexts may begin.
+    pub fn entry_point(&self) -> u64 {
+        let [_, low] = self.id.0.to_be_bytes();
+        0x1000_4100 + (u64::from(low) << 20)
+    }
+
     /// Answers `request` with `payload` in the request's width; returns the next request.
     pub fn respond(&mut self, request: &Registers, payload: [u64; 5]) -> Registers {
         let width = match request.x[0] {

@@ -10,6 +10,8 @@ use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Access, Action, Event};
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
+use bulkhead_core::notify::VmNotifications;
+use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Partition, PartitionConfig};
 use bulkhead_core::region::{Region, RegionKind, Reserved};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -22,6 +24,8 @@ use crate::program::{Exit, Program, Runner, Sp};
 
 /// How many VMs can have mailboxes.
 pub const VMS: usize = 4;
+/// How many of them, and of vCPUs of each, can have notifications.
+pub const VM_BITMAPS: (usize, usize) = (3, 8);
 /// The SPMC's id.
 pub const SPMC: EndpointId = EndpointId(0x8000);
 
@@ -140,7 +144,8 @@ impl SimBuilder {
                 let vcpus: Vec<Vcpu<Machine>> = (0..count)
                     .map(|_| Vcpu::new(Box::leak(Box::new(Context::new()))))
                     .collect();
-                Partition::new(spec.config.clone(), vcpus.leak())
+                let received = vec![Received::default(); count];
+                Partition::new(spec.config.clone(), vcpus.leak(), received.leak())
             })
             .collect();
         let partitions = partitions.leak();
@@ -155,6 +160,10 @@ impl SimBuilder {
             }]
             .leak(),
             vms: (0..VMS).map(|_| Vm::new()).collect::<Vec<_>>().leak(),
+            vm_notifications: (0..VM_BITMAPS.0)
+                .map(|_| VmNotifications::new(vec![Received::default(); VM_BITMAPS.1].leak()))
+                .collect::<Vec<_>>()
+                .leak(),
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         }));
@@ -385,6 +394,12 @@ impl Core {
         if let Some(event) = self.interrupt() {
             return event;
         }
+        let machine = &mut self.machine;
+        let signal = |lines| {
+            machine.lines = lines;
+            machine.signals.push(lines);
+        };
+        self.state.enter(signal).expect("Enter without a context");
         let vcpu = self.state.running().expect("Enter without a context");
         let program = self.programs[vcpu.partition()].clone();
         let id = self.spmc.partitions()[vcpu.partition()].config.id;

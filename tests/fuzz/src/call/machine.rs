@@ -19,6 +19,8 @@ use bulkhead_mm::attrs::Space;
 pub const PARTITIONS: usize = 4;
 /// How many VMs can have mailboxes.
 pub const VMS: usize = 2;
+/// How many VMs can have notifications, and how many vCPUs each.
+pub const VM_BITMAPS: (usize, usize) = (2, 4);
 /// How many mailboxes there are: the normal world's, one for each partition, and those of VMs.
 pub const SLOTS: usize = 1 + PARTITIONS + VMS;
 
@@ -181,6 +183,12 @@ impl Hardware for Machine {
     }
 
     fn disable_interrupt(&mut self, _: u32) {}
+
+    fn schedule_receiver_interrupt(&self) -> Option<u32> {
+        Some(8)
+    }
+
+    fn raise_schedule_receiver(&mut self) {}
 
     fn prepare_off(&mut self) {}
 

@@ -11,6 +11,8 @@ use bulkhead_abi::version::Negotiation;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Action, Event};
 use bulkhead_core::normal_world::Vm;
+use bulkhead_core::notify::VmNotifications;
+use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef};
@@ -18,7 +20,9 @@ use bulkhead_mm::addr::{Pa, PageRange};
 
 use super::grammar::{self, IDS, SPMC};
 use super::lease::Lease;
-use super::machine::{Context, IMAGE, Machine, NORMAL_MEMORY, PARTITIONS, SLOTS, Shared, VMS};
+use super::machine::{
+    Context, IMAGE, Machine, NORMAL_MEMORY, PARTITIONS, SLOTS, Shared, VM_BITMAPS, VMS,
+};
 use super::oracle::{Expect, check_message};
 use crate::input::Input;
 
@@ -130,8 +134,17 @@ impl World {
                     // SAFETY: a field of the world, dropped before the lease.
                     .map(|_| Vcpu::new(unsafe { lease.lend(Box::new(Context::new())) }))
                     .collect();
+                let received = vec![Received::default(); count].into_boxed_slice();
                 // SAFETY: as above.
-                Partition::new(config(index, input), unsafe { lease.lend(vcpus) })
+                let (vcpus, received) = unsafe { (lease.lend(vcpus), lease.lend(received)) };
+                Partition::new(config(index, input), vcpus, received)
+            })
+            .collect();
+        let vm_notifications: Box<[VmNotifications]> = (0..VM_BITMAPS.0)
+            .map(|_| {
+                let received = vec![Received::default(); VM_BITMAPS.1].into_boxed_slice();
+                // SAFETY: as above.
+                VmNotifications::new(unsafe { lease.lend(received) })
             })
             .collect();
         let memory = PageRange::new(Pa(NORMAL_MEMORY.0), NORMAL_MEMORY.1).expect("a range");
@@ -144,6 +157,8 @@ impl World {
             // SAFETY: as above.
             vms: unsafe { lease.lend(Box::new([const { Vm::new() }; VMS])) },
             reserved: &[],
+            // SAFETY: as above.
+            vm_notifications: unsafe { lease.lend(vm_notifications) },
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         });
