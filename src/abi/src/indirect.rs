@@ -38,6 +38,9 @@ pub const fn header_size(version: Version) -> usize {
     }
 }
 
+/// The size of the largest header, in bytes.
+pub const MAXIMUM_HEADER: usize = size_of::<Layout>();
+
 /// Bit 1 of w2 of FFA_MSG_SEND2, of a partition: the schedule receiver interrupt can wait until the
 /// partition itself returns to the normal world, as in FFA_NOTIFICATION_SET.
 pub const DELAY_SCHEDULE_RECEIVER: u32 = 1 << 1;
@@ -58,19 +61,17 @@ pub struct Header {
 }
 
 impl Header {
-    /// Decodes the header at the start of `buffer`, a private copy of what the TX buffer of a sender
-    /// of `version` holds. The message is in `buffer` then, and not in the header.
+    /// Decodes the header in `bytes`, a private copy of the first bytes that the TX buffer of a sender of
+    /// `version` holds. The message is in the buffer, which has `buffer_length` bytes, and not in the header.
     ///
     /// # Errors
     /// INVALID_PARAMETERS: flags (G29), a message in the header, past the buffer's end or with a size
     /// that overflows (G25). Whether it fits the receiver's RX buffer is for the core to say.
-    pub fn decode(version: Version, buffer: &[u8]) -> Result<Self, FfaError> {
+    pub fn decode(version: Version, bytes: &[u8], buffer_length: usize) -> Result<Self, FfaError> {
         let mut layout = Layout::new_zeroed();
         let length = header_size(version);
-        let (Some(to), Some(from)) = (
-            layout.as_mut_bytes().get_mut(..length),
-            buffer.get(..length),
-        ) else {
+        let (Some(to), Some(from)) = (layout.as_mut_bytes().get_mut(..length), bytes.get(..length))
+        else {
             return Err(FfaError::InvalidParameters);
         };
         to.copy_from_slice(from);
@@ -82,10 +83,28 @@ impl Header {
             size: layout.size.get(),
         };
         let behind_header = usize::try_from(header.offset).is_ok_and(|offset| offset >= length);
-        if layout.flags != U32::ZERO || !behind_header || header.message(buffer).is_none() {
+        if layout.flags != U32::ZERO || !behind_header || !header.fits(buffer_length) {
             return Err(FfaError::InvalidParameters);
         }
         Ok(header)
+    }
+
+    /// Whether the message ends within a buffer of `length` bytes.
+    pub fn fits(&self, length: usize) -> bool {
+        self.offset
+            .checked_add(self.size)
+            .and_then(|end| usize::try_from(end).ok())
+            .is_some_and(|end| end <= length)
+    }
+
+    /// The header for a receiver of `version`: the message stays where it is, unless that version's
+    /// header reaches there.
+    pub fn for_receiver(self, version: Version) -> Self {
+        let least = u32::try_from(header_size(version)).unwrap_or(u32::MAX);
+        Self {
+            offset: self.offset.max(least),
+            ..self
+        }
     }
 
     /// The message in the buffer; `None` when it is not all in there.
@@ -153,7 +172,7 @@ mod tests {
         assert_eq!(long[20..28], [0, 0, 0, 0, 0x48, 0x61, 0x78, 0xe0]);
         for version in VERSIONS {
             let buffer = buffer(version);
-            let found = Header::decode(version, &buffer).unwrap();
+            let found = Header::decode(version, &buffer, buffer.len()).unwrap();
             assert_eq!(found, header(version));
             assert_eq!(found.message(&buffer), Some(&b"hello"[..]));
         }
@@ -180,11 +199,11 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[8..12].copy_from_slice(&offset.to_le_bytes());
                 bytes[16..20].copy_from_slice(&size.to_le_bytes());
-                let found = Header::decode(version, &bytes);
+                let found = Header::decode(version, &bytes, bytes.len());
                 assert_eq!(found.is_ok(), fits, "{version} {offset} {size}");
             }
             for length in 0..good.len() {
-                assert!(Header::decode(version, &good[..length]).is_err());
+                assert!(Header::decode(version, &good[..length], length).is_err());
             }
         }
     }
@@ -195,7 +214,7 @@ mod tests {
             for bit in 0..32 {
                 let mut bytes = buffer(version);
                 bytes[bit / 8] |= 1 << (bit % 8);
-                let found = Header::decode(version, &bytes);
+                let found = Header::decode(version, &bytes, bytes.len());
                 assert_eq!(found, Err(FfaError::InvalidParameters), "{version} {bit}");
             }
             let mut bytes = buffer(version);
@@ -203,8 +222,28 @@ mod tests {
             if version >= Version::V1_2 {
                 bytes[20..24].fill(0xff);
             }
-            assert_eq!(Header::decode(version, &bytes), Ok(header(version)));
+            assert_eq!(
+                Header::decode(version, &bytes, bytes.len()),
+                Ok(header(version))
+            );
         }
+    }
+
+    #[test]
+    fn a23_a_message_makes_room_for_a_longer_header() {
+        let short = header(Version::V1_1);
+        assert_eq!(short.for_receiver(Version::V1_1), short);
+        let moved = short.for_receiver(Version::V1_2);
+        assert_eq!(
+            moved,
+            Header {
+                offset: 40,
+                ..short
+            }
+        );
+        let long = header(Version::V1_2);
+        assert_eq!(long.for_receiver(Version::V1_1), long);
+        assert!(long.fits(45) && !long.fits(44));
     }
 
     proptest! {
@@ -222,7 +261,7 @@ mod tests {
                 bytes[16..20].copy_from_slice(&size.to_le_bytes());
                 bytes[20..24].fill(0);
             }
-            if let Ok(header) = Header::decode(version, &bytes) {
+            if let Ok(header) = Header::decode(version, &bytes, bytes.len()) {
                 let (again, length) = header.encode(version);
                 prop_assert_eq!(&again[..length], &bytes[..length]);
                 prop_assert_eq!(header.message(&bytes).unwrap().len() as u32, header.size);

@@ -60,6 +60,7 @@ enum Setup {
     IdGet,
     SpmIdGet,
     Error,
+    MsgSend2,
     BitmapCreate,
     BitmapDestroy,
     NotificationBind,
@@ -83,7 +84,7 @@ const fn row(function: Function, callers: Callers, since: Version, handler: Hand
 /// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
 ///
 /// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
-pub static CALLS: [Row; 26] = {
+pub static CALLS: [Row; 27] = {
     use Callers::{Both, MultiCore, NormalWorld, Partitions};
     use Version as V;
     [
@@ -165,6 +166,12 @@ pub static CALLS: [Row; 26] = {
             Partitions,
             V::V1_2,
             Handler::Response(DirectForm::Two),
+        ),
+        row(
+            Function::MsgSend2,
+            Both,
+            V::V1_1,
+            Handler::Setup(Setup::MsgSend2),
         ),
         row(Function::Run, Both, V::V1_0, Handler::Run),
         row(Function::MsgWait, Partitions, V::V1_0, Handler::MsgWait),
@@ -385,6 +392,7 @@ impl<H: Hardware> Spmc<H> {
             Setup::PartitionInfoGetRegs => self.partition_info_get_regs(core),
             Setup::IdGet => self.id_get(core),
             Setup::SpmIdGet => self.spm_id_get(core),
+            Setup::MsgSend2 => self.msg_send2(core, version, hw),
             Setup::BitmapCreate => self.bitmap_create(core),
             Setup::BitmapDestroy => self.bitmap_destroy(core),
             Setup::NotificationBind => self.notification_bind(core),

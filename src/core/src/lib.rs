@@ -29,6 +29,7 @@ pub mod dispatch;
 pub mod event;
 pub mod fault;
 pub mod hardware;
+pub mod indirect;
 pub mod interrupt;
 mod line;
 pub mod mailbox;

@@ -87,14 +87,13 @@ impl NormalWorld {
 
     /// The mailbox of VM `id`, which has buffers, and the index of its place.
     pub(crate) fn vm(&self, id: EndpointId) -> Option<(usize, MutexGuard<'static, Mailbox>)> {
-        let holds = |vm: &Vm| vm.id.load(Ordering::Relaxed) == id.0;
         if id == EndpointId::NORMAL_WORLD {
             return None;
         }
-        let (index, vm) = self.vms.iter().enumerate().find(|(_, vm)| holds(vm))?;
+        let (index, vm) = self.vms.iter().enumerate().find(|(_, vm)| vm.is_of(id))?;
         let mailbox = vm.mailbox.lock();
         // It may have gone while the lock was busy.
-        (holds(vm) && *mailbox != Mailbox::Unmapped).then_some((index, mailbox))
+        (vm.is_of(id) && *mailbox != Mailbox::Unmapped).then_some((index, mailbox))
     }
 
     /// A free place for the mailbox of VM `id`. The caller holds `changes`, and either fills it or
@@ -113,6 +112,16 @@ impl NormalWorld {
 }
 
 impl Vm {
+    /// Whether VM `id` has the place, which it may leave while its mailbox is not locked.
+    pub(crate) fn is_of(&self, id: EndpointId) -> bool {
+        self.id.load(Ordering::Relaxed) == id.0
+    }
+
+    /// The mailbox.
+    pub(crate) fn mailbox(&self) -> &Mutex<Mailbox> {
+        &self.mailbox
+    }
+
     /// Gives the place to VM `id`.
     pub(crate) fn occupy(&self, id: EndpointId, mailbox: Mailbox) {
         let mut place = self.mailbox.lock();

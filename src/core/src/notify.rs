@@ -70,6 +70,9 @@ impl VmBitmaps {
 
     /// The notifications of VM `id`, if it has bitmaps.
     pub(crate) fn find(&self, id: EndpointId) -> Option<MutexGuard<'static, Notifications>> {
+        if id.is_secure() {
+            return None;
+        }
         Some(self.place(id.0)?.1)
     }
 
@@ -253,6 +256,21 @@ impl<H: Hardware> Spmc<H> {
             self.tell_scheduler(core, set.schedule_receiver, hw);
         }
         Ok(self.succeed(core, [0; 6]))
+    }
+
+    /// The framework tells `receiver`, if it receives notifications, that its RX buffer is full;
+    /// whether that is news. The caller has the mailbox locked.
+    pub(crate) fn rx_is_full(&self, receiver: EndpointId) -> bool {
+        let Some((_, partition)) = self.find(receiver) else {
+            let receiver = self.normal_world.bitmaps.find(receiver);
+            return receiver.is_some_and(|mut notifications| notifications.rx_is_full());
+        };
+        let mut notifications = partition.notifications.lock();
+        let is_news = notifications.rx_is_full();
+        if is_news {
+            partition.pend_npi(None);
+        }
+        is_news
     }
 
     /// FFA_NOTIFICATION_GET.

@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The mailbox slot of the normal world; that of a partition is its index plus one, and those of VMs
 /// come after all partitions.
-const NORMAL_WORLD_SLOT: usize = 0;
+pub(crate) const NORMAL_WORLD_SLOT: usize = 0;
 /// [`PAGE_SIZE`] as a length.
 const PAGE: usize = 4096;
 
@@ -175,7 +175,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// The mailbox slot of the VM at `index`.
-    fn vm_slot(&self, index: usize) -> usize {
+    pub(crate) fn vm_slot(&self, index: usize) -> usize {
         index
             .saturating_add(self.partitions.len())
             .saturating_add(1)

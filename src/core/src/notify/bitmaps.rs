@@ -5,7 +5,7 @@
 //! bitmaps (N8, IR3). Always: reported ⊆ pending ⊆ bound (IR4).
 
 use arrayvec::ArrayVec;
-use bulkhead_abi::notification::{Get, InfoLists, Pending, Scope};
+use bulkhead_abi::notification::{Get, InfoLists, Pending, RX_BUFFER_FULL, Scope};
 use bulkhead_abi::{EndpointId, FfaError, VcpuIndex, World};
 
 /// Notifications in a bitmap.
@@ -284,6 +284,11 @@ impl Notifications {
         let own = self.vcpus.get_mut(..self.vcpu_count).unwrap_or_default();
         own.get_mut(usize::from(vcpu.0))
             .ok_or(FfaError::InvalidParameters)
+    }
+
+    /// Makes the framework notification "RX full" pending; whether it was not before, and can be.
+    pub(crate) fn rx_is_full(&mut self) -> bool {
+        self.receives() && self.framework.set(u64::from(RX_BUFFER_FULL))
     }
 
     /// FFA_NOTIFICATION_GET: what is pending for the endpoint and for `vcpu` in the bitmaps that

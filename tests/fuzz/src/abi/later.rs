@@ -205,7 +205,7 @@ pub fn indirect(input: &mut Input<'_>) {
         buffer.extend(value.to_le_bytes());
     }
     buffer.extend(input.take(100));
-    let Ok(header) = Header::decode(version, &buffer) else {
+    let Ok(header) = Header::decode(version, &buffer, buffer.len()) else {
         return;
     };
     let word = |at: usize| u32::from_le_bytes(buffer[at..at + 4].try_into().expect("four bytes"));
@@ -221,5 +221,5 @@ pub fn indirect(input: &mut Input<'_>) {
     assert!(header.offset >= first);
     let (bytes, length) = header.encode(version);
     buffer[..length].copy_from_slice(&bytes[..length]);
-    assert_eq!(Header::decode(version, &buffer), Ok(header));
+    assert_eq!(Header::decode(version, &buffer, buffer.len()), Ok(header));
 }
