@@ -35,6 +35,7 @@ mod direct;
 mod discovery;
 mod hostile;
 mod identity;
+mod indirect;
 mod leakage;
 mod mailbox;
 mod misbehaviour;
@@ -69,6 +70,7 @@ const FILES: &[&[Case]] = &[
     chain::CASES,
     run::CASES,
     notifications::CASES,
+    indirect::CASES,
     registers::CASES,
     state::CASES,
     leakage::CASES,
