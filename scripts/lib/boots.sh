@@ -32,6 +32,7 @@ boots() {
     smp-2                  | smp            | release | max         | on  | 2 | 4 | tests _under_ seconds=1 cycles=100 |
     smp-4                  | smp            | release | max         | on  | 4 | 4 | tests _under_ seconds=1 cycles=100 |
     smp-8                  | smp            | release | max         | on  | 8 | 4 | tests _under_ seconds=1 cycles=100 |
+    smp-blocks             | smp-blocks     | release | max         | on  | 4 | 4 | tests _under_ seconds=1 cycles=100 |
     sparse                 | sparse         | release | max         | on  | 17 | 4 | sparse        |
     tests-n2-v10           | tests          | release | neoverse-n2 | off | 4 | 4 | tests version=1.0 |
     tests-a710-v13         | tests          | release | cortex-a710 | on  | 4 | 4 | tests version=1.3 |

@@ -21,7 +21,7 @@ need_fuzzers() {
     fuzz_triple=$(host_triple)
     fuzz_passes="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg=fuzzing"
+-Ccodegen-units=1 --cfg=fuzzing"
     step "building the fuzzers"
     fuzz_target_dir=${CARGO_TARGET_DIR:-$root/target}/fuzz
     (
