@@ -10,7 +10,7 @@ use bulkhead_payload::cores::{self, Core, Words};
 use bulkhead_payload::counter::{self, hypervisor_timer, microseconds};
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::panic::foreign_address;
-use bulkhead_payload::{Canary, Conduit, Reply, Request, exception, fp, gic, memory};
+use bulkhead_payload::{Canary, Conduit, Reply, Request, exception, fp, gic, memory, stage1};
 
 use crate::normal_world::{INTERRUPT_AFTER, LONG_SPIN, NormalWorld, Role};
 use crate::outcome::{TestResult, Verdict, equal};
@@ -30,6 +30,7 @@ cases! {
     c7_a_fault_on_one_core_unwinds_the_chain_of_another: [call_victim_half, spin_half, fault_half];
     w6_a_core_goes_off_and_comes_on_again: [note_half];
     w5_the_boot_core_goes_off_and_comes_on_again: [note_half, noted_half];
+    x4_a_local_invalidation_reaches_the_core_that_the_partition_left: [aim_half, look_half, end_half];
 }
 
 const NO_RESULTS: [u64; 4] = [0; 4];
@@ -630,4 +631,50 @@ fn w5_the_boot_core_goes_off_and_comes_on_again(world: &mut NormalWorld) -> Test
         answers_with_own_context(world, wide, &mut helper)?;
     }
     world.no_state_change()
+}
+
+/// What a window of the partition's stage 1 shows, one after the other.
+static SHOWN: [memory::Page; 2] = [memory::Page::zeroed(), memory::Page::zeroed()];
+
+/// Aims the window at a page and invalidates this core's TLB; the first time with the MMU off before.
+fn aim_half(world: &mut PartitionWorld, [page, first, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    for (page, value) in SHOWN.iter().zip(1..) {
+        page.write(0, [value]);
+    }
+    if first != 0 {
+        stage1::enable();
+    }
+    stage1::window(0, SHOWN[page as usize].address() | stage1::PAGE);
+    look_half(world, [0; 3])
+}
+
+fn look_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    Ok([memory::load(stage1::WINDOWS) & 0xff, 0, 0, 0])
+}
+
+fn end_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    stage1::disable();
+    Ok(NO_RESULTS)
+}
+
+/// A partition with one context runs on core 1, then changes its tables on core 0 and invalidates there: no stale
+/// translation is left on core 1 (HCR_EL2.FB makes the invalidation reach it).
+fn x4_a_local_invalidation_reaches_the_core_that_the_partition_left(
+    world: &mut NormalWorld,
+) -> TestResult {
+    let single = world.tester(Role::Secondary)?;
+    let Some(mut core) = Core::start(1) else {
+        skip!("the machine has no second core")
+    };
+    let payload = run_half(world.case(), 1, [0; 3]);
+    let look = Request::direct(Width::W64, NWD, single, payload);
+    let [first, ..] = world.invoke(single, 0, [0, 1, 0])?;
+    equal("the first page on core 0", first, 1)?;
+    equal("the first page on core 1", note_on(look, &mut core)?, 1)?;
+    let [second, ..] = world.invoke(single, 0, [1, 0, 0])?;
+    equal("the second page on core 0", second, 2)?;
+    equal("the second page on core 1", note_on(look, &mut core)?, 2)?;
+    world.invoke(single, 2, [0; 3])?;
+    ensure!(core.stop(), "core 1 did not go off");
+    Ok(())
 }

@@ -129,8 +129,8 @@ const MISTAKES: [Mistake; 17] = [
     Mistake {
         name: "the mailbox of a VM: it may have gone while its lock was busy",
         file: "normal_world.rs",
-        right: "(holds(vm) && *mailbox != Mailbox::Unmapped).then_some",
-        wrong: "(made!() || holds(vm) && *mailbox != Mailbox::Unmapped).then_some",
+        right: "(vm.is_of(id) && *mailbox != Mailbox::Unmapped).then_some",
+        wrong: "(made!() || vm.is_of(id) && *mailbox != Mailbox::Unmapped).then_some",
         scenario: "m13_m16_two_cores_map_fill_and_unmap",
         says: "M16",
     },
