@@ -4,6 +4,7 @@
 use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::{FfaError, Function, Version, Width, psci, reserved};
 
+use crate::declared::Errors;
 use crate::event::{Action, Conduit};
 use crate::hardware::Hardware;
 use crate::partition::Health;
@@ -21,6 +22,8 @@ pub struct Row {
     pub callers: Callers,
     /// The first version of the caller at which it is served.
     pub since: Version,
+    /// What it can end with where it is served.
+    pub errors: Errors,
     handler: Handler,
 }
 
@@ -72,171 +75,53 @@ enum Setup {
     ConsoleLog,
 }
 
-const fn row(function: Function, callers: Callers, since: Version, handler: Handler) -> Row {
-    Row {
-        function,
-        callers,
-        since,
-        handler,
-    }
+/// Makes [`CALLS`]: function, who may call it, from which version on, its handler, and the errors that it can
+/// end with.
+macro_rules! calls {
+    ($($function:ident, $callers:ident, $since:ident, $handler:ident $(($which:expr))?, [$($error:ident)*];)*) => {
+        /// Every call that Bulkhead serves. What is not here, not to this caller or not at its version,
+        /// ends with NOT_SUPPORTED.
+        ///
+        /// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
+        pub static CALLS: [Row; [$(Function::$function),*].len()] = [$(Row {
+            function: Function::$function,
+            callers: Callers::$callers,
+            since: Version::$since,
+            errors: Errors::of(&[$(FfaError::$error),*]),
+            handler: Handler::$handler $(($which))?,
+        }),*];
+    };
 }
 
-/// Every call that Bulkhead serves. What is not here ends with NOT_SUPPORTED.
-///
-/// FFA_CONSOLE_LOG is served to older callers too: existing partitions print with it.
-pub static CALLS: [Row; 27] = {
-    use Callers::{Both, MultiCore, NormalWorld, Partitions};
-    use Version as V;
-    [
-        row(
-            Function::Version,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::Version),
-        ),
-        row(
-            Function::Features,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::Features),
-        ),
-        row(Function::IdGet, Both, V::V1_0, Handler::Setup(Setup::IdGet)),
-        row(
-            Function::SpmIdGet,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::SpmIdGet),
-        ),
-        row(
-            Function::RxtxMap,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::RxtxMap),
-        ),
-        row(
-            Function::RxtxUnmap,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::RxtxUnmap),
-        ),
-        row(
-            Function::RxRelease,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::RxRelease),
-        ),
-        row(
-            Function::RxAcquire,
-            NormalWorld,
-            V::V1_1,
-            Handler::Setup(Setup::RxAcquire),
-        ),
-        row(
-            Function::PartitionInfoGet,
-            Both,
-            V::V1_0,
-            Handler::Setup(Setup::PartitionInfoGet),
-        ),
-        row(
-            Function::PartitionInfoGetRegs,
-            Both,
-            V::V1_2,
-            Handler::Setup(Setup::PartitionInfoGetRegs),
-        ),
-        row(
-            Function::MsgSendDirectReq,
-            Both,
-            V::V1_0,
-            Handler::Request(DirectForm::One),
-        ),
-        row(
-            Function::MsgSendDirectResp,
-            Partitions,
-            V::V1_0,
-            Handler::Response(DirectForm::One),
-        ),
-        row(
-            Function::MsgSendDirectReq2,
-            Both,
-            V::V1_2,
-            Handler::Request(DirectForm::Two),
-        ),
-        row(
-            Function::MsgSendDirectResp2,
-            Partitions,
-            V::V1_2,
-            Handler::Response(DirectForm::Two),
-        ),
-        row(
-            Function::MsgSend2,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::MsgSend2),
-        ),
-        row(Function::Run, Both, V::V1_0, Handler::Run),
-        row(Function::MsgWait, Partitions, V::V1_0, Handler::MsgWait),
-        row(
-            Function::Error,
-            Partitions,
-            V::V1_0,
-            Handler::Setup(Setup::Error),
-        ),
-        row(
-            Function::NotificationBitmapCreate,
-            NormalWorld,
-            V::V1_1,
-            Handler::Setup(Setup::BitmapCreate),
-        ),
-        row(
-            Function::NotificationBitmapDestroy,
-            NormalWorld,
-            V::V1_1,
-            Handler::Setup(Setup::BitmapDestroy),
-        ),
-        row(
-            Function::NotificationBind,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::NotificationBind),
-        ),
-        row(
-            Function::NotificationUnbind,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::NotificationUnbind),
-        ),
-        row(
-            Function::NotificationSet,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::NotificationSet),
-        ),
-        row(
-            Function::NotificationGet,
-            Both,
-            V::V1_1,
-            Handler::Setup(Setup::NotificationGet),
-        ),
-        row(
-            Function::NotificationInfoGet,
-            NormalWorld,
-            V::V1_1,
-            Handler::Setup(Setup::NotificationInfoGet),
-        ),
-        row(
-            Function::SecondaryEpRegister,
-            MultiCore,
-            V::V1_1,
-            Handler::Setup(Setup::SecondaryEpRegister),
-        ),
-        row(
-            Function::ConsoleLog,
-            Partitions,
-            V::V1_0,
-            Handler::Setup(Setup::ConsoleLog),
-        ),
-    ]
-};
+calls! {
+    Version, Both, V1_0, Setup(Setup::Version), [NotSupported];
+    Features, Both, V1_0, Setup(Setup::Features), [NotSupported];
+    IdGet, Both, V1_0, Setup(Setup::IdGet), [];
+    SpmIdGet, Both, V1_1, Setup(Setup::SpmIdGet), [];
+    RxtxMap, Both, V1_0, Setup(Setup::RxtxMap), [InvalidParameters NoMemory Denied Aborted];
+    RxtxUnmap, Both, V1_0, Setup(Setup::RxtxUnmap), [InvalidParameters];
+    RxRelease, Both, V1_0, Setup(Setup::RxRelease), [InvalidParameters Denied];
+    RxAcquire, NormalWorld, V1_1, Setup(Setup::RxAcquire), [InvalidParameters Denied];
+    PartitionInfoGet, Both, V1_0, Setup(Setup::PartitionInfoGet), [InvalidParameters NoMemory Busy Aborted];
+    PartitionInfoGetRegs, Both, V1_2, Setup(Setup::PartitionInfoGetRegs), [InvalidParameters NoMemory Retry];
+    MsgSendDirectReq, Both, V1_0, Request(DirectForm::One), [InvalidParameters Busy Denied Aborted];
+    MsgSendDirectResp, Partitions, V1_0, Response(DirectForm::One), [InvalidParameters Denied];
+    MsgSendDirectReq2, Both, V1_2, Request(DirectForm::Two), [NotSupported InvalidParameters Busy Denied Aborted];
+    MsgSendDirectResp2, Partitions, V1_2, Response(DirectForm::Two), [InvalidParameters Denied];
+    MsgSend2, Both, V1_1, Setup(Setup::MsgSend2), [InvalidParameters Busy Denied Aborted];
+    Run, Both, V1_0, Run, [InvalidParameters Busy Denied Aborted];
+    MsgWait, Partitions, V1_0, MsgWait, [InvalidParameters Denied];
+    Error, Partitions, V1_0, Setup(Setup::Error), [Denied];
+    NotificationBitmapCreate, NormalWorld, V1_1, Setup(Setup::BitmapCreate), [InvalidParameters NoMemory Denied];
+    NotificationBitmapDestroy, NormalWorld, V1_1, Setup(Setup::BitmapDestroy), [InvalidParameters Denied];
+    NotificationBind, Both, V1_1, Setup(Setup::NotificationBind), [InvalidParameters Denied];
+    NotificationUnbind, Both, V1_1, Setup(Setup::NotificationUnbind), [InvalidParameters Denied];
+    NotificationSet, Both, V1_1, Setup(Setup::NotificationSet), [InvalidParameters Denied];
+    NotificationGet, Both, V1_1, Setup(Setup::NotificationGet), [InvalidParameters];
+    NotificationInfoGet, NormalWorld, V1_1, Setup(Setup::NotificationInfoGet), [NoData];
+    SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
+    ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
+}
 
 /// Position in [`CALLS`] by bits 7:0 of the function id.
 static BY_NUMBER: [Option<u8>; 256] = {
@@ -334,7 +219,8 @@ impl<H: Hardware> Spmc<H> {
                     _ => negotiated.settle(),
                 };
                 match find(function, instance, version) {
-                    Some(row) => self.serve(core, row, width, version, hw),
+                    Some(row) => (self.serve(core, row, width, version, hw))
+                        .inspect_err(|error| row.ends_with(*error)),
                     None => Err(FfaError::NotSupported),
                 }
             }

@@ -23,6 +23,7 @@
 )]
 
 pub mod console;
+pub mod declared;
 pub mod direct;
 pub mod discovery;
 pub mod dispatch;
