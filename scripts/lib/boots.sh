@@ -91,15 +91,17 @@ config_flash() {
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package
         for flash_spare in $(spare_addresses "$1"); do
-            make_package "$root/manifests/qemu-virt/$1/spare.dts.in" "$flash_spare" "$3/fdts" "$out/payloads/tester.bin" "$3/$flash_spare.package" ||
-                return 1
+            flash_format=$(awk -v address="$flash_spare" '$1 == address { print $2 }' "$root/manifests/qemu-virt/$1/spare.addresses")
+            make_package "$root/manifests/qemu-virt/$1/spare.dts.in" "$flash_spare" "$3/fdts" "$out/payloads/tester.bin" \
+                "$3/$flash_spare.package" "$flash_format" || return 1
         done
         ;;
     esac
 }
 
-# spare_addresses CONFIG: where the configuration's spare partitions are: those that QEMU loads, and no BL2.
-spare_addresses() { cat "$root/manifests/qemu-virt/$1/spare.addresses" 2>/dev/null; }
+# spare_addresses CONFIG: where the configuration's spare partitions are: those that QEMU loads, and no BL2. (The file has
+# the format of each package beside its address.)
+spare_addresses() { [ ! -e "$root/manifests/qemu-virt/$1/spare.addresses" ] || cut -d ' ' -f 1 "$root/manifests/qemu-virt/$1/spare.addresses"; }
 
 # spares CONFIG OUT_DIR: QEMU's arguments that load the packages of the spare partitions, one a line.
 spares() {

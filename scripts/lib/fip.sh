@@ -39,10 +39,13 @@ make_flash() {
     dd if="$2/fip.bin" of="$2/flash.bin" bs="$flash_block_size" seek="$flash_fip_block" conv=notrunc status=none
 }
 
-# make_package MANIFEST.dts NUMBER WORK_DIR IMAGE PACKAGE: a partition package that no BL2 loads, as TF-A's Makefile would
-# make it. SPARE stands for NUMBER in the manifest.
+# make_package MANIFEST.dts NUMBER WORK_DIR IMAGE PACKAGE FORMAT: a partition package that no BL2 loads: `spkg`, as TF-A's
+# Makefile would make it, or `list`, a transfer list. SPARE stands for NUMBER in the manifest.
 make_package() {
     cpp -nostdinc -undef -x assembler-with-cpp -P -D SPARE="$2" "$1" >"$3/package.pre.dts" &&
         dtc -q -I dts -O dtb -o "$3/package.dtb" "$3/package.pre.dts" &&
-        python3 "$tfa/sptool.py" -i "$4:$3/package.dtb" --pm-offset 4096 --img-offset 16384 -o "$5"
+        case $6 in
+        spkg) python3 "$tfa/sptool.py" -i "$4:$3/package.dtb" --pm-offset 4096 --img-offset 16384 -o "$5" ;;
+        list) python3 "$root/scripts/lib/transfer_list.py" "$3/package.dtb" "$4" "$5" ;;
+        esac
 }
