@@ -100,9 +100,22 @@ impl Properties {
     /// Bit 12, from 1.3: live activation needs all cores to meet.
     pub const CPU_RENDEZVOUS: Self = Self(1 << 12);
 
+    /// How a service is reached and what it sends, as its manifest's messaging method says it:
+    /// all other bits are the partition's.
+    pub const MESSAGING: Self = Self::DIRECT_REQ_RECEIVE
+        .union(Self::DIRECT_REQ_SEND)
+        .union(Self::INDIRECT)
+        .union(Self::DIRECT_REQ2_RECEIVE)
+        .union(Self::DIRECT_REQ2_SEND);
+
     /// Both sets together.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What both sets have.
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether every bit of `other` is set.

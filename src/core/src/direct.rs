@@ -3,7 +3,7 @@
 
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{FfaError, Function, Registers, Uuid, Version, Width};
+use bulkhead_abi::{FfaError, Function, Registers, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
@@ -82,11 +82,7 @@ impl<H: Hardware> Spmc<H> {
                 if version < Version::V1_2 || receiving.version() < Version::V1_2 {
                     return Err(FfaError::NotSupported);
                 }
-                let service = call.uuid_x2_x3();
-                if service != Uuid::NIL && !receiving.config.uuids.contains(&service) {
-                    return Err(FfaError::InvalidParameters);
-                }
-                properties.contains(Properties::DIRECT_REQ2_RECEIVE)
+                receiving.config.receives_request2(call.uuid_x2_x3())?
             }
         };
         let sends = sending.is_none_or(|partition| match form {

@@ -8,7 +8,7 @@ use bulkhead_abi::{FfaError, Function, Uuid, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::Hardware;
-use crate::partition::{Health, Partition};
+use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
@@ -130,25 +130,35 @@ impl<H: Hardware> Spmc<H> {
         Ok(core.resume())
     }
 
-    /// A descriptor for each service that matches `uuid` of each partition that takes part (D11);
-    /// for a caller at 1.0, whose descriptors name no service, one for each partition. With a filter
-    /// the caller knows the UUID, and the field is zero (D6).
+    /// A descriptor for each service that matches `uuid` of each partition that takes part (D11), with
+    /// the service's own messaging; for a caller at 1.0, whose descriptors name no service, one for
+    /// each partition, with what any of its services does. With a filter the caller knows the UUID, and
+    /// the field is zero (D6).
     fn descriptors(&self, uuid: Uuid, version: Version) -> impl Iterator<Item = PartitionInfo> {
-        let per_partition = if version == Version::V1_0 {
-            1
-        } else {
-            usize::MAX
-        };
         let all = uuid == Uuid::NIL;
+        let whole = all && version == Version::V1_0;
+        let per_partition = if whole { 1 } else { usize::MAX };
         self.partitions
             .iter()
             .filter(|partition| partition.health() != Health::Aborted)
             .flat_map(move |partition| {
-                let services = partition.config.uuids.iter();
+                let config = &partition.config;
+                let services = config.services.iter();
                 services
-                    .filter(move |service| all || **service == uuid)
+                    .filter(move |service| all || service.uuid == uuid)
                     .take(per_partition)
-                    .map(move |service| info(partition, if all { *service } else { Uuid::NIL }))
+                    .map(move |service| PartitionInfo {
+                        id: config.id,
+                        contexts: u16::try_from(partition.vcpus.len()).unwrap_or(u16::MAX),
+                        properties: if whole {
+                            config.properties
+                        } else {
+                            config.properties_of(service)
+                        },
+                        uuid: if all { service.uuid } else { Uuid::NIL },
+                        image_uuid: config.image_uuid,
+                        version: partition.version(),
+                    })
             })
     }
 
@@ -159,17 +169,6 @@ impl<H: Hardware> Spmc<H> {
             .iter()
             .filter(|partition| partition.health() == Health::Aborted);
         u16::try_from(gone.count()).unwrap_or(u16::MAX)
-    }
-}
-
-fn info<H: Hardware>(partition: &Partition<H>, uuid: Uuid) -> PartitionInfo {
-    PartitionInfo {
-        id: partition.config.id,
-        contexts: u16::try_from(partition.vcpus.len()).unwrap_or(u16::MAX),
-        properties: partition.config.properties,
-        uuid,
-        image_uuid: Uuid::NIL,
-        version: partition.version(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! A partition: what its manifest says, and its state.
 
 use bulkhead_abi::partition_info::Properties;
-use bulkhead_abi::{EndpointId, Uuid, Version};
+use bulkhead_abi::{EndpointId, FfaError, Uuid, Version};
 
 use crate::hardware::Hardware;
 use crate::line::Line;
@@ -21,11 +21,13 @@ pub struct PartitionConfig {
     pub id: EndpointId,
     /// Its name in logs.
     pub name: &'static str,
-    /// The protocol UUIDs that it serves, at least one.
-    pub uuids: &'static [Uuid],
+    /// What it serves, at least one service, each with another UUID.
+    pub services: &'static [Service],
+    /// The UUID of its image; nil without one.
+    pub image_uuid: Uuid,
     /// The FF-A version of its manifest, until it negotiates another.
     pub version: Version,
-    /// What it may send and receive.
+    /// What it may send and receive: what one of its services may.
     pub properties: Properties,
     /// What a non-secure interrupt does to it.
     pub non_secure_interrupts: NonSecureInterrupts,
@@ -43,6 +45,40 @@ pub struct PartitionConfig {
     pub smc_permissive: bool,
     /// The interrupts of its devices.
     pub interrupts: &'static [u32],
+}
+
+/// A service of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Its protocol UUID, not nil.
+    pub uuid: Uuid,
+    /// How it is reached and what it sends: bits of [`Properties::MESSAGING`].
+    pub messaging: Properties,
+}
+
+impl PartitionConfig {
+    /// What a descriptor of `service` shows: its own messaging, and what the partition as a whole has.
+    pub fn properties_of(&self, service: &Service) -> Properties {
+        let messaging = service.messaging.intersection(Properties::MESSAGING);
+        self.properties
+            .without(Properties::MESSAGING)
+            .union(messaging)
+    }
+
+    /// Whether a service receives FFA_MSG_SEND_DIRECT_REQ2; without one (the nil UUID), whether
+    /// any does.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS for a UUID that the partition does not serve (G7).
+    #[inline(never)]
+    pub(crate) fn receives_request2(&self, service: Uuid) -> Result<bool, FfaError> {
+        if service.is_nil() {
+            return Ok(self.properties.contains(Properties::DIRECT_REQ2_RECEIVE));
+        }
+        let found = self.services.iter().find(|known| known.uuid == service);
+        let found = found.ok_or(FfaError::InvalidParameters)?;
+        Ok(found.messaging.contains(Properties::DIRECT_REQ2_RECEIVE))
+    }
 }
 
 /// Whether a partition still takes part.

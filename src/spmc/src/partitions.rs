@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The partitions in boot order, as the core wants them.
 
-use bulkhead_abi::EndpointId;
 use bulkhead_abi::partition_info::Properties;
+use bulkhead_abi::{EndpointId, Uuid};
 use bulkhead_arch::context::{Context, PointerKeys, StageTwo};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
 use bulkhead_core::notify::bitmaps::Received;
+use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
@@ -194,8 +195,12 @@ fn make(
         layout,
         manifest,
     } = accepted;
-    let uuids = arena.slice(manifest.uuids().count(), |_, index| {
-        manifest.uuids().nth(index).ok_or(ArenaFull)
+    let services = arena.slice(manifest.services().count(), |_, index| {
+        let service = manifest.services().nth(index).ok_or(ArenaFull)?;
+        Ok(Service {
+            uuid: service.uuid,
+            messaging: Properties(service.messaging.bits()),
+        })
     })?;
     let count = manifest
         .device_regions()
@@ -221,7 +226,8 @@ fn make(
     let config = PartitionConfig {
         id: EndpointId(layout.id.0),
         name,
-        uuids,
+        services,
+        image_uuid: manifest.live_activation.image_uuid.unwrap_or(Uuid::NIL),
         version: manifest.ffa_version,
         properties: properties(&manifest),
         non_secure_interrupts: match manifest.ns_interrupts_action {

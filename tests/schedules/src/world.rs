@@ -11,7 +11,7 @@ use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Wid
 use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Health, Partition, PartitionConfig};
+use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
@@ -96,16 +96,18 @@ pub enum Outcome {
 }
 
 fn config(index: usize, spec: Spec) -> PartitionConfig {
-    const UUIDS: [[Uuid; 1]; 4] = [
-        [Uuid([1; 16])],
-        [Uuid([2; 16])],
-        [Uuid([3; 16])],
-        [Uuid([4; 16])],
-    ];
+    const fn service(byte: u8) -> [Service; 1] {
+        [Service {
+            uuid: Uuid([byte; 16]),
+            messaging: Properties::DIRECT_REQ_RECEIVE.union(Properties::DIRECT_REQ_SEND),
+        }]
+    }
+    const SERVICES: [[Service; 1]; 4] = [service(1), service(2), service(3), service(4)];
     PartitionConfig {
         id: id(index),
         name: ["one", "two", "three", "four"][index],
-        uuids: &UUIDS[index],
+        services: &SERVICES[index],
+        image_uuid: Uuid::NIL,
         version: Version::V1_2,
         properties: Properties::DIRECT_REQ_RECEIVE
             .union(Properties::DIRECT_REQ_SEND)

@@ -16,7 +16,7 @@ mod world;
 pub use machine::{Context, Machine, PAGE, Pending};
 pub use program::{Ended, Sp};
 pub use puppet::Puppet;
-pub use world::{Core, Look, Sim, SimBuilder, Spec, VM_BITMAPS, VMS};
+pub use world::{Core, Look, Sim, SimBuilder, Spec, VM_BITMAPS, VMS, services};
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 

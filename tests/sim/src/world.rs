@@ -12,7 +12,7 @@ use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Partition, PartitionConfig};
+use bulkhead_core::partition::{Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, RegionKind, Reserved};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
@@ -45,18 +45,19 @@ impl Spec {
         program: impl Fn(&mut Sp) + Send + Sync + 'static,
     ) -> Self {
         let [_, low] = id.0.to_be_bytes();
-        let uuids = vec![Uuid([low; 16])].leak();
+        let properties = Properties::DIRECT_REQ_RECEIVE
+            .union(Properties::DIRECT_REQ_SEND)
+            .union(Properties::DIRECT_REQ2_RECEIVE)
+            .union(Properties::DIRECT_REQ2_SEND)
+            .union(Properties::AARCH64);
         let base = 0x1000_0000 + (u64::from(low) << 20);
         let config = PartitionConfig {
             id,
             name,
-            uuids,
+            services: services(properties, [low]),
+            image_uuid: Uuid::NIL,
             version: Version::V1_2,
-            properties: Properties::DIRECT_REQ_RECEIVE
-                .union(Properties::DIRECT_REQ_SEND)
-                .union(Properties::DIRECT_REQ2_RECEIVE)
-                .union(Properties::DIRECT_REQ2_SEND)
-                .union(Properties::AARCH64),
+            properties,
             non_secure_interrupts: NonSecureInterrupts::Signaled,
             entry: base + 0x4000,
             boot_information: Some((0, base)),
@@ -86,11 +87,28 @@ impl Spec {
         self
     }
 
-    /// Changes what its manifest says.
+    /// Changes what its manifest says. Its services follow the properties unless they change, too.
     pub fn with(mut self, change: impl FnOnce(&mut PartitionConfig)) -> Self {
+        let before = self.config.services;
         change(&mut self.config);
+        let properties = self.config.properties;
+        if self.config.services == before {
+            let uuids = before.iter().map(|service| service.uuid.0[0]);
+            self.config.services = services(properties, uuids);
+        }
         self
     }
+}
+
+/// Services with UUIDs of these bytes, all of which do what `properties` say.
+pub fn services(properties: Properties, uuids: impl IntoIterator<Item = u8>) -> &'static [Service] {
+    let messaging = properties.intersection(Properties::MESSAGING);
+    let service = |byte| Service {
+        uuid: Uuid([byte; 16]),
+        messaging,
+    };
+    let all: Vec<Service> = uuids.into_iter().map(service).collect();
+    all.leak()
 }
 
 /// Describes a system before it boots.

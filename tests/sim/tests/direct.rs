@@ -3,6 +3,7 @@
 
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::StateName;
 use bulkhead_sim::*;
 
@@ -110,6 +111,101 @@ fn a21_the_second_form_carries_fourteen_registers_and_a_uuid() {
     assert_eq!(reply.x[2..4], [0, 0]);
     assert_eq!(reply.x[4..17], message.x[4..17]);
     assert_eq!(reply.x[17], message.x[17] ^ 0xff);
+}
+
+/// `alpha` answers in the second form and serves three: REQ2 only (1), REQ only (2), both (3).
+fn three_services() -> Sim {
+    let service = |byte, messaging| Service {
+        uuid: Uuid([byte; 16]),
+        messaging,
+    };
+    let (one, two) = (
+        Properties::DIRECT_REQ_RECEIVE,
+        Properties::DIRECT_REQ2_RECEIVE,
+    );
+    let services = vec![
+        service(1, two),
+        service(2, one.union(Properties::DIRECT_REQ2_SEND)),
+        service(3, one.union(two)),
+    ];
+    let mut sim = Sim::builder()
+        .partition(
+            Spec::new("alpha", A, |sp| {
+                let mut request = sp.wait();
+                loop {
+                    let mut answer = request.clone();
+                    answer.x[0] = Function::MsgSendDirectResp2.id(Width::W64);
+                    answer.x[1] = EndpointId::pair(sp.id, request.sender());
+                    // What it was asked for, since x2 and x3 of the answer are zero.
+                    (answer.x[4], answer.x[5]) = (request.x[2], request.x[3]);
+                    (answer.x[2], answer.x[3]) = (0, 0);
+                    request = sp.call(&answer);
+                }
+            })
+            .with(|config| config.services = services.leak()),
+        )
+        .boot();
+    sim.negotiate(Version::V1_2);
+    sim
+}
+
+fn request2(uuid: Uuid) -> Registers {
+    let mut message = call([0; 8]);
+    message.x[0] = Function::MsgSendDirectReq2.id(Width::W64);
+    message.x[1] = EndpointId::pair(NWD, A);
+    (message.x[2], message.x[3]) = uuid.to_pair();
+    message
+}
+
+#[test]
+fn g7_a_request_for_an_unknown_service_is_invalid() {
+    let mut sim = three_services();
+    for uuid in [Uuid([9; 16]), Uuid([0xff; 16])] {
+        let reply = sim.core(0).call(&request2(uuid));
+        assert_error(&reply, FfaError::InvalidParameters);
+    }
+    // Half a UUID is another one.
+    let mut half = request2(Uuid([1; 16]));
+    half.x[3] = 0;
+    assert_error(&sim.core(0).call(&half), FfaError::InvalidParameters);
+    assert_eq!(sim.state(0, 0), StateName::Waiting);
+}
+
+#[test]
+fn g7_the_nil_uuid_is_for_the_partition_as_a_whole() {
+    let mut sim = three_services();
+    let reply = sim.core(0).call(&request2(Uuid::NIL));
+    assert_function(&reply, Function::MsgSendDirectResp2);
+    assert_eq!(
+        reply.x[4..6],
+        [0, 0],
+        "it is told that no service was named"
+    );
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, echo).with(|config| {
+            config.properties = Properties::DIRECT_REQ_RECEIVE;
+        }))
+        .boot();
+    sim.negotiate(Version::V1_2);
+    let reply = sim.core(0).call(&request2(Uuid::NIL));
+    assert_error(&reply, FfaError::Denied);
+    assert_eq!(sim.state(0, 0), StateName::Waiting);
+}
+
+#[test]
+fn a21_each_service_is_reached_by_its_own_messaging_method() {
+    let mut sim = three_services();
+    for byte in [1, 3] {
+        let message = request2(Uuid([byte; 16]));
+        let reply = sim.core(0).call(&message);
+        assert_function(&reply, Function::MsgSendDirectResp2);
+        assert_eq!(reply.x[4..6], message.x[2..4]);
+        assert_eq!(reply.x[2..4], [0, 0]);
+    }
+    // The partition has services that receive REQ2; this one does not.
+    let reply = sim.core(0).call(&request2(Uuid([2; 16])));
+    assert_error(&reply, FfaError::Denied);
+    assert_eq!(sim.state(0, 0), StateName::Waiting);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use bulkhead_abi::partition_info::{self, PartitionInfo, Properties, RegsReply};
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Event, Fault, FaultKind};
+use bulkhead_core::partition::Service;
 use bulkhead_sim::*;
 
 const A: EndpointId = EndpointId(0x8001);
@@ -23,7 +24,7 @@ fn system() -> Sim {
     Sim::builder()
         .partition(Spec::new("alpha", A, idle))
         .partition(Spec::new("beta", B, idle).with(|config| {
-            config.uuids = vec![Uuid([2; 16]), Uuid([3; 16])].leak();
+            config.services = services(config.properties, [2, 3]);
             config.version = Version::V1_0;
         }))
         .boot()
@@ -116,10 +117,11 @@ fn d6_with_a_filter_the_uuid_field_is_zero() {
 
 #[test]
 fn d4_a_list_that_does_not_fit_is_refused_and_rx_stays_ours() {
-    let uuids: Vec<Uuid> = (1..=171u8).map(|byte| Uuid([byte; 16])).collect();
-    let uuids: &'static [Uuid] = uuids.leak();
     let mut sim = Sim::builder()
-        .partition(Spec::new("alpha", A, idle).with(|config| config.uuids = uuids))
+        .partition(
+            Spec::new("alpha", A, idle)
+                .with(|config| config.services = services(config.properties, 1..=171)),
+        )
         .boot();
     sim.negotiate(Version::V1_2);
     sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
@@ -188,10 +190,7 @@ fn descriptors(reply: &Registers, start: u16, version: Version) -> (RegsReply, V
 fn thirteen_services() -> Sim {
     let spec = |name, id, uuids: std::ops::RangeInclusive<u8>| {
         Spec::new(name, id, idle).with(move |config| {
-            config.uuids = uuids
-                .map(|byte| Uuid([byte; 16]))
-                .collect::<Vec<_>>()
-                .leak();
+            config.services = services(config.properties, uuids);
         })
     };
     Sim::builder()
@@ -306,10 +305,7 @@ fn d10_a_wrong_tag_means_try_again() {
 fn d10_d11_a_partition_that_ends_during_a_walk_changes_the_tag() {
     let mut sim = Sim::builder()
         .partition(Spec::new("alpha", A, idle).with(|config| {
-            config.uuids = (1..=6)
-                .map(|byte| Uuid([byte; 16]))
-                .collect::<Vec<_>>()
-                .leak();
+            config.services = services(config.properties, 1..=6);
         }))
         .partition(Spec::new("beta", B, |sp| {
             sp.wait();
@@ -367,9 +363,11 @@ fn d9_in_both_ways_no_property_is_newer_than_the_partition_or_the_caller() {
 
 #[test]
 fn d4_a_list_over_several_pages_needs_a_buffer_of_several_pages() {
-    let uuids = || (1..=250u8).map(|byte| Uuid([byte; 16])).collect::<Vec<_>>();
     let mut sim = Sim::builder()
-        .partition(Spec::new("alpha", A, idle).with(|config| config.uuids = uuids().leak()))
+        .partition(
+            Spec::new("alpha", A, idle)
+                .with(|config| config.services = services(config.properties, 1..=250)),
+        )
         .boot();
     sim.negotiate(Version::V1_3);
     let unmap = ffa(Function::RxtxUnmap, [0; 4]);
@@ -385,4 +383,111 @@ fn d4_a_list_over_several_pages_needs_a_buffer_of_several_pages() {
         }
         sim.core(0).call(&unmap);
     }
+}
+
+/// Three services that are reached in different ways, and an image with a UUID.
+fn three_methods() -> Sim {
+    Sim::builder()
+        .partition(Spec::new("alpha", A, idle).with(|config| {
+            let service = |(byte, messaging)| Service {
+                uuid: Uuid([byte; 16]),
+                messaging,
+            };
+            let all: Vec<Service> = METHODS.into_iter().map(service).collect();
+            config.services = all.leak();
+            config.properties = METHODS.into_iter().fold(
+                Properties::AARCH64.union(Properties::NOTIFICATIONS),
+                |all, (_, messaging)| all.union(messaging),
+            );
+            config.image_uuid = IMAGE;
+            config.version = Version::V1_3;
+        }))
+        .partition(Spec::new("beta", B, idle))
+        .boot()
+}
+
+const METHODS: [(u8, Properties); 3] = [
+    (0x11, Properties::DIRECT_REQ2_RECEIVE),
+    (
+        0x12,
+        Properties::DIRECT_REQ_RECEIVE.union(Properties::DIRECT_REQ_SEND),
+    ),
+    (
+        0x13,
+        Properties::INDIRECT.union(Properties::DIRECT_REQ_RECEIVE),
+    ),
+];
+const IMAGE: Uuid = Uuid([0x1a; 16]);
+
+#[test]
+fn a12_each_service_is_listed_with_its_own_messaging_and_the_partitions_other_bits() {
+    let whole = Properties::AARCH64.union(Properties::NOTIFICATIONS);
+    for version in [Version::V1_2, Version::V1_3] {
+        let mut sim = three_methods();
+        sim.negotiate(version);
+        for (byte, messaging) in METHODS {
+            // The normal world never sees what a partition may send.
+            let expected = whole.union(messaging.without(Properties::DIRECT_REQ_SEND));
+            let uuid = Uuid([byte; 16]);
+            let reply = sim.core(0).call(&get_regs(uuid, 0, 0));
+            let (_, infos) = descriptors(&reply, 0, version);
+            assert_eq!(infos.len(), 1);
+            assert_eq!(infos[0].properties, expected, "{uuid}");
+        }
+        sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
+        let reply = sim.core(0).call(&info_get(Uuid::NIL, 0));
+        assert_eq!(reply.x[2], 4);
+        let size = partition_info::descriptor_size(version);
+        let rx = sim.rx(0).unwrap();
+        for ((byte, messaging), bytes) in METHODS.into_iter().zip(rx.chunks(size)) {
+            let info = partition_info::decode(version, bytes).unwrap();
+            assert_eq!((info.id, info.uuid), (A, Uuid([byte; 16])));
+            let expected = whole.union(messaging.without(Properties::DIRECT_REQ_SEND));
+            assert_eq!(info.properties, expected);
+        }
+    }
+}
+
+#[test]
+fn a12_a_caller_at_1_0_is_told_of_a_partition_once_and_what_any_service_does() {
+    let mut sim = three_methods();
+    sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
+    let reply = sim.core(0).call(&info_get(Uuid::NIL, 0));
+    assert_eq!(reply.x[2], 2);
+    let info = partition_info::decode(Version::V1_0, &sim.rx(0).unwrap()).unwrap();
+    let expected = Properties::DIRECT_REQ_RECEIVE.union(Properties::INDIRECT);
+    assert_eq!(info.properties, expected);
+    sim.core(0).call(&ffa(Function::RxRelease, [0; 4]));
+    let reply = sim.core(0).call(&info_get(Uuid([0x12; 16]), 0));
+    assert_eq!(reply.x[2], 1);
+    let info = partition_info::decode(Version::V1_0, &sim.rx(0).unwrap()).unwrap();
+    assert_eq!(info.properties, Properties::DIRECT_REQ_RECEIVE);
+}
+
+#[test]
+fn a12_callers_at_1_3_are_told_the_image_and_the_version() {
+    for uuid in [Uuid::NIL, Uuid([0x12; 16])] {
+        let mut sim = three_methods();
+        sim.negotiate(Version::V1_3);
+        let reply = sim.core(0).call(&get_regs(uuid, 0, 0));
+        let (list, infos) = descriptors(&reply, 0, Version::V1_3);
+        assert_eq!(list.size, 48);
+        assert_eq!(
+            (infos[0].image_uuid, infos[0].version),
+            (IMAGE, Version::V1_3)
+        );
+        sim.core(0).call(&map(DRAM, DRAM + PAGE, 1));
+        sim.core(0).call(&info_get(uuid, 0));
+        let rx = sim.rx(0).unwrap();
+        assert_eq!(partition_info::decode(Version::V1_3, &rx), Some(infos[0]));
+        assert_eq!(rx[24..40], IMAGE.0);
+        assert_eq!(rx[40..48], [3, 0, 1, 0, 0, 0, 0, 0]);
+    }
+    // A partition whose manifest names no image has the nil UUID.
+    let mut sim = three_methods();
+    sim.negotiate(Version::V1_3);
+    let reply = sim.core(0).call(&get_regs(Uuid([2; 16]), 0, 0));
+    let (_, infos) = descriptors(&reply, 0, Version::V1_3);
+    assert_eq!((infos[0].id, infos[0].image_uuid), (B, Uuid::NIL));
+    assert_eq!(infos[0].version, Version::V1_2);
 }

@@ -22,7 +22,7 @@ fn system() -> Sim {
     Sim::builder()
         .partition(Spec::new("alpha", A, idle))
         .partition(Spec::new("beta", B, idle).with(|config| {
-            config.uuids = vec![Uuid([2; 16]), Uuid([3; 16])].leak();
+            config.services = services(config.properties, [2, 3]);
             config.version = Version::V1_0;
         }))
         .boot()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Setup: versions, features, ids, entry points and the console.
 
-use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
 use std::sync::{Arc, Mutex};
 
 use bulkhead_core::vcpu::StateName;
@@ -18,7 +18,7 @@ fn system() -> Sim {
     Sim::builder()
         .partition(Spec::new("alpha", A, idle))
         .partition(Spec::new("beta", B, idle).with(|config| {
-            config.uuids = vec![Uuid([2; 16]), Uuid([3; 16])].leak();
+            config.services = services(config.properties, [2, 3]);
             config.version = Version::V1_0;
         }))
         .boot()

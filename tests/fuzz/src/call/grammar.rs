@@ -278,7 +278,9 @@ fn payload(input: &mut Input<'_>, second: bool, x: &mut [u64; 18]) {
     if second {
         if choice < 0x60 {
             let bytes = uuid(usize::from(choice % 4));
-            x[2] = u64::from_le_bytes([bytes[0]; 8]);
+            // Now and then the second service.
+            let byte = bytes[0] | (choice & 0x10);
+            x[2] = u64::from_le_bytes([byte; 8]);
             x[3] = x[2];
         } else if choice > 0xf0 {
             x[2] = input.number();

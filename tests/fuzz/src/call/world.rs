@@ -13,7 +13,7 @@ use bulkhead_core::event::{Action, Event};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Health, Partition, PartitionConfig};
+use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef};
 use bulkhead_mm::addr::{Pa, PageRange};
@@ -84,7 +84,7 @@ pub struct World {
     _lease: Lease,
 }
 
-fn config(index: usize, input: &mut Input<'_>) -> PartitionConfig {
+fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionConfig {
     const UUIDS: [[Uuid; 2]; IDS.len()] = [
         [Uuid([1; 16]), Uuid([0x11; 16])],
         [Uuid([2; 16]), Uuid([0x12; 16])],
@@ -102,10 +102,25 @@ fn config(index: usize, input: &mut Input<'_>) -> PartitionConfig {
         _ => Properties(u32::from(input.half())),
     };
     let queued = choice & 4 != 0;
+    // The second service receives no REQ2.
+    let [first, second] = UUIDS[index];
+    let mut services = vec![Service {
+        uuid: first,
+        messaging: properties.intersection(Properties::MESSAGING),
+    }];
+    if choice & 8 != 0 {
+        let req2 = Properties::DIRECT_REQ2_RECEIVE;
+        services.push(Service {
+            uuid: second,
+            messaging: services[0].messaging.without(req2),
+        });
+    }
     PartitionConfig {
         id: IDS[index],
         name: ["one", "two", "three", "four"][index],
-        uuids: &UUIDS[index][..1 + usize::from(choice & 8 != 0)],
+        // SAFETY: a field of the world, dropped before the lease.
+        services: unsafe { lease.lend(services.into_boxed_slice()) },
+        image_uuid: Uuid([choice; 16]),
         version: grammar::manifest_version(choice),
         properties,
         non_secure_interrupts: if queued {
@@ -123,6 +138,15 @@ fn config(index: usize, input: &mut Input<'_>) -> PartitionConfig {
     }
 }
 
+/// G7: a REQ2 reaches a service that receives them, or a partition that has one.
+fn check_service(config: &PartitionConfig, request: &Registers) {
+    let wanted = request.uuid_x2_x3();
+    let reached = (config.services.iter())
+        .filter(|service| wanted == Uuid::NIL || service.uuid == wanted)
+        .any(|service| (service.messaging).contains(Properties::DIRECT_REQ2_RECEIVE));
+    assert!(reached, "a request for no service: {wanted}");
+}
+
 impl World {
     /// Partitions as the input configures them; no core is on.
     pub fn new(input: &mut Input<'_>) -> Self {
@@ -137,7 +161,7 @@ impl World {
                 let received = vec![Received::default(); count].into_boxed_slice();
                 // SAFETY: as above.
                 let (vcpus, received) = unsafe { (lease.lend(vcpus), lease.lend(received)) };
-                Partition::new(config(index, input), vcpus, received)
+                Partition::new(config(index, input, &mut lease), vcpus, received)
             })
             .collect();
         let vm_notifications: Box<[VmNotifications]> = (0..VM_BITMAPS.0)
@@ -301,6 +325,9 @@ impl World {
             match (&expect, request(now.x[0])) {
                 (Expect::Reply(_), Some(function)) => {
                     assert_eq!(now.receiver(), partition.config.id, "a request for another");
+                    if function == Function::MsgSendDirectReq2 {
+                        check_service(&partition.config, &now);
+                    }
                     known.request = Some((now.sender(), function));
                 }
                 (Expect::Reply(_), None) if now.x[0] == Function::Run.id(Width::W32) => {
