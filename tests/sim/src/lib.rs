@@ -7,6 +7,7 @@
 //! is entered, so a scenario is deterministic unless it uses several cores at once on purpose.
 #![forbid(unsafe_code)]
 
+pub mod coverage;
 mod machine;
 mod program;
 mod puppet;

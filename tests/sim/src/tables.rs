@@ -3,18 +3,20 @@
 
 use std::fmt::Write;
 
-use bulkhead_abi::Version;
 use bulkhead_abi::registers::{CallClass, Extended, RETURN_RULES};
 use bulkhead_abi::reserved::RULES;
+use bulkhead_abi::{FfaError, Version};
 use bulkhead_core::dispatch::{CALLS, Callers};
 use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
 use bulkhead_core::system_state::{BANKS, Presence};
 
+use crate::coverage::Coverage;
+
 /// The FF-A calls that Bulkhead serves.
 pub fn calls() -> String {
     let mut text = String::from(
-        "| call | 32-bit | 64-bit | from the normal world | from partitions | callers from |\n\
-         |---|---|---|---|---|---|\n",
+        "| call | 32-bit | 64-bit | from the normal world | from partitions | callers from | errors |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     for call in &CALLS {
         let row = call.function.row();
@@ -23,9 +25,10 @@ pub fn calls() -> String {
             false => "–".into(),
         };
         let mark = |served: bool| if served { "yes" } else { "–" };
+        let errors: Vec<_> = call.errors.iter().map(error).collect();
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             row.name,
             id(row.w32, 0x8400_0000),
             id(row.w64, 0xc400_0000),
@@ -35,10 +38,33 @@ pub fn calls() -> String {
                 other => mark(other != Callers::NormalWorld),
             },
             call.since,
+            or_dash(errors.join(", ")),
         )
         .expect("a string takes everything");
     }
     text
+}
+
+/// Which tests name each call.
+pub fn coverage() -> String {
+    let coverage = Coverage::read();
+    let mut text = String::from(
+        "| call | simulator | two worlds | cases and features |\n\
+         |---|---|---|---|\n",
+    );
+    for call in &CALLS {
+        let name = format!("{:?}", call.function);
+        let (simulator, two_worlds) = coverage.counts(&name);
+        let ids = or_dash(coverage.ids(&name).join(" "));
+        let call = call.function.row().name;
+        writeln!(text, "| {call} | {simulator} | {two_worlds} | {ids} |")
+            .expect("a string takes everything");
+    }
+    text
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "–".into() } else { text }
 }
 
 /// The EL1 and EL0 registers that are switched.
@@ -158,5 +184,20 @@ fn transition(call: Transition) -> &'static str {
         Transition::Yield => "YIELD",
         Transition::Error => "ERROR",
         Transition::Abort => "ABORT",
+    }
+}
+
+fn error(error: FfaError) -> &'static str {
+    match error {
+        FfaError::NotSupported => "NOT_SUPPORTED",
+        FfaError::InvalidParameters => "INVALID_PARAMETERS",
+        FfaError::NoMemory => "NO_MEMORY",
+        FfaError::Busy => "BUSY",
+        FfaError::Interrupted => "INTERRUPTED",
+        FfaError::Denied => "DENIED",
+        FfaError::Retry => "RETRY",
+        FfaError::Aborted => "ABORTED",
+        FfaError::NoData => "NO_DATA",
+        FfaError::NotReady => "NOT_READY",
     }
 }
