@@ -63,6 +63,7 @@ enum Setup {
     IdGet,
     SpmIdGet,
     Error,
+    Abort,
     MsgSend2,
     BitmapCreate,
     BitmapDestroy,
@@ -112,6 +113,7 @@ calls! {
     Run, Both, V1_0, Run, [InvalidParameters Busy Denied Aborted];
     MsgWait, Partitions, V1_0, MsgWait, [InvalidParameters Denied];
     Error, Partitions, V1_0, Setup(Setup::Error), [Denied];
+    Abort, Partitions, V1_3, Setup(Setup::Abort), [];
     NotificationBitmapCreate, NormalWorld, V1_1, Setup(Setup::BitmapCreate), [InvalidParameters NoMemory Denied];
     NotificationBitmapDestroy, NormalWorld, V1_1, Setup(Setup::BitmapDestroy), [InvalidParameters Denied];
     NotificationBind, Both, V1_1, Setup(Setup::NotificationBind), [InvalidParameters Denied];
@@ -267,6 +269,7 @@ impl<H: Hardware> Spmc<H> {
         reserved::check(function, width, version, core.caller())?;
         match handler {
             Setup::Error => self.partition_error(core, hw),
+            Setup::Abort => self.partition_abort(core, width, hw),
             Setup::ConsoleLog => self.console_log(core, width, hw),
             Setup::Version => Ok(self.ffa_version(core)),
             Setup::Features => self.features(core, hw),

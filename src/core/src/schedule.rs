@@ -183,6 +183,19 @@ impl<H: Hardware> Spmc<H> {
         ))
     }
 
+    /// FFA_ABORT from a partition, which ends itself (A-80, K6): whatever its manifest asks for, it is stopped,
+    /// and whoever waits for it gets ABORTED. The code in w2 or x2 is the partition's own, and is only logged.
+    pub(crate) fn partition_abort(
+        &self,
+        core: &mut CoreState<H>,
+        width: Width,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        self.may_transition(core, Transition::Abort)?;
+        let code = core.caller().x::<2>() & width.mask();
+        Ok(self.abort_running(core, hw, format_args!("FFA_ABORT, code {code:#x}")))
+    }
+
     /// Ends the run of the current context: it rests in the state that `rest` makes, and its
     /// initiator gets the core with the result that `write` puts into its registers.
     pub(crate) fn finish(

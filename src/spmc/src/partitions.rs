@@ -11,7 +11,8 @@ use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
-    Accepted, MemoryKind, NsInterruptsAction, Range, Reserved, SpManifest, SpmcManifest,
+    AbortAction, Accepted, MemoryKind, NsInterruptsAction, Range, Reserved, SpManifest,
+    SpmcManifest,
 };
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
@@ -173,6 +174,11 @@ fn announce(accepted: &Accepted<'static>) {
         layout.vcpu_count,
         layout.memory,
     );
+    if let Some(action @ (AbortAction::Destroy | AbortAction::Restart | AbortAction::Propagate)) =
+        manifest.abort_action
+    {
+        log::warn!("{name}: abort-action {action:?} is not done yet: a fatal error stops it");
+    }
     if manifest.ns_interrupts_action == NsInterruptsAction::ManagedExit {
         log::warn!("{name}: managed exit is not done yet: non-secure interrupts preempt it");
     }

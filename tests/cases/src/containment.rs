@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Partitions that fetch, walk, fault and corrupt what they can: E8 to E16, K4 and K13 of the abuse
+//! Partitions that fetch, walk, fault and corrupt what they can: E8 to E16, K4, K6 and K13 of the abuse
 //! cases. That the line of each end names the region and the rule is checked against `expected.log`.
 //!
 //! Not here: E11, since nothing changes a stage 2 under a partition yet, and the SError of E12, which
@@ -28,6 +28,7 @@ cases! {
     e15_tables_that_the_normal_world_edits_harm_that_partition_only: [shared_tables_half, look_half];
     e16_tables_in_bulkheads_memory_end_that_partition_only: [garbage_root_half];
     e16_garbage_in_the_translation_registers_ends_that_partition_only: [garbage_half];
+    k6_ffa_abort_ends_that_partition_only: [abort_half];
     k4_a_stack_that_overflows_into_a_guard_ends_that_partition_only: [overflow_half];
     k13_a_partition_that_corrupts_all_its_memory_ends_alone: [corrupt_half];
 }
@@ -488,6 +489,15 @@ fn k4_a_stack_that_overflows_into_a_guard_ends_that_partition_only(
     world: &mut NormalWorld,
 ) -> TestResult {
     end_spare(world)
+}
+
+fn k6_ffa_abort_ends_that_partition_only(world: &mut NormalWorld) -> TestResult {
+    end_spare(world)
+}
+
+fn abort_half(world: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
+    let reply = world.call(Request::ffa(Function::Abort, Width::W64).with([0, 0x6_0000_002a]));
+    fail!("it went on: {:#x?}", &reply.registers.x[..8])
 }
 
 fn overflow_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a partition ends, and the line that says why: E8 to E12, E14, K1, K4 of the abuse cases, as far as
+//! How a partition ends, and the line that says why: E8 to E12, E14, K1, K4, K6 of the abuse cases, as far as
 //! S-EL2 sees them. What a core does is shown on QEMU (`tests/cases/src/containment.rs`); QEMU takes
 //! external aborts to S-EL1, and raises no SError, so their way to the end is shown here alone.
 
 use std::cell::RefCell;
 
-use bulkhead_abi::{EndpointId, FfaError, Function, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Version, Width};
 use bulkhead_core::event::{Access, Direction, Event, Fault, FaultKind};
 use bulkhead_core::fault::MAX_RETRIES;
 use bulkhead_core::region::{Region, RegionKind};
@@ -106,11 +106,15 @@ fn regions() -> Vec<Region> {
     ]
 }
 
-/// A system whose victim makes each of `faults` on a request, then answers; and one that answers.
-fn system(faults: impl Fn(&mut Sp) + Clone + Send + Sync + 'static) -> Sim {
+fn listen() {
     // Fails when another test of this file was faster: it is the same logger.
     let _ = log::set_logger(&Log);
     log::set_max_level(log::LevelFilter::Warn);
+}
+
+/// A system whose victim makes each of `faults` on a request, then answers; and one that answers.
+fn system(faults: impl Fn(&mut Sp) + Clone + Send + Sync + 'static) -> Sim {
+    listen();
     let victim = move |sp: &mut Sp| {
         let mut message = sp.wait();
         loop {
@@ -406,4 +410,89 @@ fn e11_only_faults_of_stage_2_are_looked_at_again() {
         sim.allow(0, Space::Secure, PAGE, Access::Read);
         assert_contained(&mut sim);
     }
+}
+
+/// FFA_ABORT with a code that has more than 32 bits.
+fn abort(width: Width) -> bulkhead_abi::Registers {
+    call([Function::Abort.id(width), 0, 0x5_0000_002a, 0, 0, 0, 0, 0])
+}
+
+/// Ends itself when it is asked to or given cycles, and in its initialisation if `at_once`.
+fn quitter(id: EndpointId, width: Width, at_once: bool) -> Spec {
+    let quit = move |sp: &mut Sp| {
+        if !at_once {
+            sp.wait();
+        }
+        let reply = sp.call(&abort(width));
+        panic!("FFA_ABORT returned: {reply:x?}");
+    };
+    Spec::new("quitter", id, quit).with(|config| config.version = Version::V1_3)
+}
+
+#[test]
+fn k6_ffa_abort_ends_a_partition_in_each_runtime_model() {
+    let code = [(Width::W32, "0x2a"), (Width::W64, "0x50000002a")];
+    for (width, code) in code {
+        listen();
+        let ask_quitter = |sp: &mut Sp| {
+            let message = sp.wait();
+            let reply = sp.call(&request(Width::W64, sp.id, VICTIM, [0; 5]));
+            sp.respond(&message, [reply.x[0], reply.x[2], 0, 0, 0]);
+        };
+        type Way = (bool, fn(&mut Sim) -> u64);
+        let ways: [Way; 4] = [
+            // RTM_SP_INIT: nobody waits for it.
+            (true, |_| FfaError::Aborted.to_register()),
+            // RTM_FFA_DIR_REQ, of the normal world and of a partition.
+            (false, |sim| {
+                sim.core(0)
+                    .call(&request(Width::W64, NWD, VICTIM, [0; 5]))
+                    .x[2]
+            }),
+            (false, |sim| {
+                let reply = sim.core(0).call(&request(Width::W64, NWD, OTHER, [0; 5]));
+                assert_eq!(reply.x[3], Function::Error.id(Width::W32));
+                reply.x[4]
+            }),
+            // RTM_FFA_RUN.
+            (false, |sim| sim.core(0).call(&run(VICTIM, 0)).x[2]),
+        ];
+        for (at_once, end) in ways {
+            let mut sim = Sim::builder()
+                .partition(quitter(VICTIM, width, at_once))
+                .partition(Spec::new("other", OTHER, ask_quitter))
+                .boot();
+            assert_eq!(end(&mut sim), FfaError::Aborted.to_register());
+            let said = lines();
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(
+                said[0].starts_with("quitter (0x8001) vCPU 0 aborted at "),
+                "{said:?}"
+            );
+            assert!(
+                said[0].ends_with(&format!(": FFA_ABORT, code {code}")),
+                "{said:?}"
+            );
+            assert_eq!(sim.state(0, 0), StateName::Aborted);
+            assert_eq!(sim.state(1, 0), StateName::Waiting);
+            for call in [request(Width::W64, NWD, VICTIM, [0; 5]), run(VICTIM, 0)] {
+                assert_error(&sim.core(0).call(&call), FfaError::Aborted);
+            }
+        }
+    }
+}
+
+#[test]
+fn k6_ffa_abort_is_not_there_for_the_normal_world_and_before_1_3() {
+    let (spec, puppet) = Puppet::new("old", VICTIM);
+    let mut sim = Sim::builder().partition(spec).boot();
+    sim.negotiate(Version::V1_3);
+    for width in [Width::W32, Width::W64] {
+        assert_error(&sim.core(0).call(&abort(width)), FfaError::NotSupported);
+        assert_error(
+            &puppet.call(sim.core(0), &abort(width)),
+            FfaError::NotSupported,
+        );
+    }
+    assert_eq!(sim.state(0, 0), StateName::Waiting);
 }
