@@ -24,7 +24,7 @@ boots() {
     overflow               | overflow       | debug   | max         | on  | 4 | 4 | bad-spmc       |
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
-    linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | Linux version
+    linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | \[linux\] SRI
     linux-kvm              | linux-kvm      | release | max         | on  | 4 | 4 | loglevel=4 | \[kvm\] Linux .* mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
@@ -66,8 +66,8 @@ spmc_image() {
 need_client() {
     case $1 in
     optee) need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; } ;;
-    linux) need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
-    linux-kvm) need_kvm "$linux_pages" || { client_reason="KVM's test cannot be had: $linux_reason"; return 1; } ;;
+    linux) need_linux_modules "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
+    linux-kvm) need_linux_modules "$linux_pages" || { client_reason="KVM's test cannot be had: $linux_reason"; return 1; } ;;
     esac
 }
 
@@ -85,7 +85,7 @@ config_flash() {
     config_tfa "$1"
     spmc_image "$1" "$2"
     case $1 in
-    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" linux ;;
+    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && notify_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
