@@ -26,6 +26,7 @@ boots() {
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | \[linux\] SRI
     linux-kvm              | linux-kvm      | release | max         | on  | 4 | 4 | loglevel=4 | \[kvm\] Linux .* mode initialized
+    linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
     smp-1                  | smp            | release | max         | on  | 1 | 4 | tests _under_ seconds=1 cycles=100 |
@@ -66,6 +67,10 @@ spmc_image() {
 need_client() {
     case $1 in
     optee) need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; } ;;
+    linux-optee)
+        need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
+        need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
+        ;;
     linux) need_linux_modules "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
     linux-kvm) need_linux_modules "$linux_pages" || { client_reason="KVM's test cannot be had: $linux_reason"; return 1; } ;;
     esac
@@ -74,7 +79,7 @@ need_client() {
 # config_tfa CONFIG: sets tfa to the build of TF-A for that configuration.
 config_tfa() {
     case $1 in
-    linux | linux-kvm) need_tfa linux ;;
+    linux | linux-*) need_tfa linux ;;
     *) need_tfa ;;
     esac
 }
@@ -87,6 +92,7 @@ config_flash() {
     case $1 in
     linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && notify_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
+    linux-optee) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package
@@ -114,7 +120,7 @@ spares() {
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
 boot_config() {
     case $1 in
-    linux | linux-kvm)
+    linux | linux-*)
         shift
         linux_boot "$@"
         return

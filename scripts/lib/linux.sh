@@ -110,14 +110,17 @@ gather_linux() {
     cp "$linux_vmlinuz" "$linux/Image" && cp "$linux_config" "$linux/config" && cp "$linux_busybox" "$linux/busybox" || return 1
     for linux_module in $(linux_modules); do
         # A driver that is built in is no module.
-        ! grep -qE "/$(module_pattern "$linux_module")\.ko$" "$(linux_file modules.builtin)" || continue
-        module_closure "$linux_module" || {
-            linux_reason="$linux_package $linux_version has no module $linux_module, or not what that needs"
-            return 1
-        }
-    done >"$linux/order.all"
-    awk '!seen[$0]++' "$linux/order.all" >"$linux/modules/order"
-    rm "$linux/order.all"
+        if grep -qE "/$(module_pattern "$linux_module")\.ko$" "$(linux_file modules.builtin)"; then
+            : >"$linux/order"
+        else
+            module_closure "$linux_module" >"$linux/order" || {
+                linux_reason="$linux_package $linux_version has no module $linux_module, or not what that needs"
+                return 1
+            }
+        fi
+        awk '!seen[$0]++' "$linux/order" >"$linux/modules/order-$linux_module"
+    done
+    rm "$linux/order"
 }
 
 # module_pattern NAME: the name of a module as a pattern: - and _ are the same.
