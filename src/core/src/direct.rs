@@ -246,7 +246,7 @@ impl<H: Hardware> Spmc<H> {
 
     /// The execution contexts that wait, directly or not, for the one that runs on `core`, the nearest
     /// first. They end because a chain holds each execution context once.
-    fn ancestors(&self, core: &CoreState<H>) -> impl Iterator<Item = VcpuRef> {
+    pub(crate) fn ancestors(&self, core: &CoreState<H>) -> impl Iterator<Item = VcpuRef> {
         let first = core
             .current
             .as_ref()

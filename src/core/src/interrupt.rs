@@ -7,7 +7,8 @@ use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware, VcpuContext};
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc, deadline};
-use crate::vcpu::NonSecureInterrupts;
+use crate::vcpu::{NonSecureInterrupts, VcpuRef};
+use crate::virtual_interrupt::VirtualInterrupts;
 
 /// The virtual INTIDs of FF-A's own events, which any partition may enable.
 const VIRTUAL_INTIDS: [u32; 4] = [
@@ -17,7 +18,70 @@ const VIRTUAL_INTIDS: [u32; 4] = [
     paravirt::INTID_IPI,
 ];
 
+/// A managed exit: a chain in which a partition asked to be told gives the core back (C-05, C9).
+///
+/// From its first non-secure interrupt on the chain has the run timeout to do so, however often it changes hands,
+/// since each partition in it that asks for a managed exit is told in turn: non-secure interrupts are masked
+/// while a context leaves, and fire again in the next one.
+#[derive(Debug)]
+pub(crate) struct ManagedExit {
+    /// The counter value at which the chain is preempted.
+    by: u64,
+    /// The interrupts of the context that was told last.
+    told: Option<&'static VirtualInterrupts>,
+}
+
+impl<H: Hardware> CoreState<H> {
+    /// Whoever was told has left, or lost the core; with `now` signalled, so has the whole chain.
+    #[inline]
+    pub(crate) fn end_exit(&mut self, now: NonSecureInterrupts) {
+        let Some(exit) = &mut self.exit else {
+            return;
+        };
+        if let Some(told) = exit.told.take() {
+            told.withdraw(paravirt::INTID_MANAGED_EXIT);
+        }
+        if now == NonSecureInterrupts::Signaled {
+            self.exit = None;
+        }
+    }
+}
+
 impl<H: Hardware> Spmc<H> {
+    /// Non-secure interrupts stay pending until the chain is done or its time is over.
+    pub(crate) fn keep_waiting(&self, core: &mut CoreState<H>, hw: &mut H) {
+        let by = core.exit.as_ref().map(|exit| exit.by);
+        hw.mask_non_secure_interrupts(true);
+        hw.set_deadline(Some(
+            by.unwrap_or_else(|| deadline(hw, self.run_timeout_ms)),
+        ));
+    }
+
+    /// A non-secure interrupt fired in a chain where a partition asks for a managed exit. The running one is told; or
+    /// it is one that others wait for, and they are told when they run again (C-06). Where none has the interrupt
+    /// enabled there is nobody to tell, and the chain is preempted.
+    #[inline(never)]
+    fn managed_exit(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        let listens = |vcpu: VcpuRef| {
+            let partition = self.partition(vcpu)?;
+            let interrupts = &partition.vcpus.get(vcpu.vcpu())?.interrupts;
+            let asks = partition.config.non_secure_interrupts == NonSecureInterrupts::ManagedExit;
+            (asks && interrupts.is_enabled(paravirt::INTID_MANAGED_EXIT)).then_some(interrupts)
+        };
+        let told = core.running().and_then(listens);
+        if let Some(told) = told {
+            told.pend(paravirt::INTID_MANAGED_EXIT);
+        } else if self.ancestors(core).find_map(listens).is_none() {
+            return self.preempt(core, hw);
+        }
+        let by = core.exit.as_ref().map(|exit| exit.by);
+        let by = by.unwrap_or_else(|| deadline(hw, self.run_timeout_ms));
+        core.exit = Some(ManagedExit { by, told });
+        core.non_secure = NonSecureInterrupts::Queued;
+        self.keep_waiting(core, hw);
+        core.resume()
+    }
+
     /// A secure interrupt fired while a partition ran.
     pub(crate) fn secure_interrupt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         match hw.acknowledge() {
@@ -40,6 +104,9 @@ impl<H: Hardware> Spmc<H> {
             // There is no normal world to give the core to.
             hw.mask_non_secure_interrupts(true);
             return core.resume();
+        }
+        if core.non_secure == NonSecureInterrupts::ManagedExit {
+            return self.managed_exit(core, hw);
         }
         self.preempt(core, hw)
     }
@@ -103,7 +170,7 @@ impl<H: Hardware> Spmc<H> {
     /// A paravirtual interrupt call of the running partition; the result goes to x0 (C-14).
     ///
     /// A partition may enable the virtual interrupts of FF-A's own events and those of its devices. Of
-    /// these, the notification pending interrupt comes; nothing makes others pending yet. An interrupt is
+    /// these, the notification pending and managed exit interrupts come; nothing makes others pending yet. An interrupt is
     /// over when it is fetched, so that a partition which never deactivates makes progress.
     pub(crate) fn paravirtual_call(&self, core: &mut CoreState<H>, id: u32) -> Option<Action> {
         let call = Paravirt::decode(id)?;

@@ -12,6 +12,7 @@ use crate::mailbox::MAX_PAGES;
 use crate::partition::Health;
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Spmc};
+use crate::vcpu::NonSecureInterrupts;
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_VERSION: the answer is a version or an error code in w0.
@@ -81,6 +82,9 @@ impl<H: Hardware> Spmc<H> {
             (Feature::NotificationPendingInterrupt, Some(own)) => (own.config.properties)
                 .contains(receives)
                 .then_some(paravirt::INTID_NOTIFICATION_PENDING),
+            (Feature::ManagedExitInterrupt, Some(own)) => (own.config.non_secure_interrupts
+                == NonSecureInterrupts::ManagedExit)
+                .then_some(paravirt::INTID_MANAGED_EXIT),
             (Feature::ScheduleReceiverInterrupt, None) => hw.schedule_receiver_interrupt(),
             // Notifications per vCPU for VMs and partitions, bitmaps of 64: all bits zero.
             (Feature::Notifications, _) if version >= Version::V1_3 => Some(0),

@@ -8,6 +8,7 @@ use bulkhead_mm::addr::PageRange;
 use crate::event::{Action, Event};
 use crate::fault::Retry;
 use crate::hardware::{Hardware, VcpuContext};
+use crate::interrupt::ManagedExit;
 use crate::normal_world::{NormalWorld, Vm};
 use crate::notify::{Scheduler, VmNotifications};
 use crate::partition::Partition;
@@ -58,6 +59,8 @@ pub struct CoreState<H: Hardware + 'static> {
     pub(crate) booting: Option<usize>,
     pub(crate) non_secure: NonSecureInterrupts,
     pub(crate) retry: Option<Retry>,
+    /// The managed exit that the running chain makes, or has made.
+    pub(crate) exit: Option<ManagedExit>,
     /// Whether the schedule receiver interrupt is due when the core returns to the normal world.
     pub(crate) tells_scheduler: bool,
     /// What is signalled to partitions on this core.
@@ -83,6 +86,7 @@ impl<H: Hardware> CoreState<H> {
             booting: None,
             non_secure: NonSecureInterrupts::Signaled,
             retry: None,
+            exit: None,
             tells_scheduler: false,
             lines: Lines::NONE,
         }
@@ -279,17 +283,16 @@ impl<H: Hardware> Spmc<H> {
         if core.non_secure == wanted {
             return;
         }
-        core.non_secure = wanted;
-        match wanted {
-            NonSecureInterrupts::Signaled => {
-                hw.mask_non_secure_interrupts(false);
-                hw.set_deadline(None);
-            }
-            NonSecureInterrupts::Queued => {
-                hw.mask_non_secure_interrupts(true);
-                hw.set_deadline(Some(deadline(hw, self.run_timeout_ms)));
-            }
+        let before = core::mem::replace(&mut core.non_secure, wanted);
+        if wanted == NonSecureInterrupts::Queued {
+            self.keep_waiting(core, hw);
+            return;
         }
+        if before == NonSecureInterrupts::Queued {
+            hw.mask_non_secure_interrupts(false);
+            hw.set_deadline(None);
+        }
+        core.end_exit(wanted);
     }
 }
 

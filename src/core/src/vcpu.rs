@@ -76,6 +76,9 @@ pub struct Activation {
 pub enum NonSecureInterrupts {
     /// It preempts the partition, and the normal world gets FFA_INTERRUPT.
     Signaled,
+    /// It waits until the partition, which is told by the managed exit interrupt, has given the core back
+    /// (C-05).
+    ManagedExit,
     /// It waits until the partition is done or its time is over (DECISIONS 24).
     Queued,
 }

@@ -77,6 +77,11 @@ impl VirtualInterrupts {
         self.state.fetch_and(!enabled(intid), Ordering::Relaxed);
     }
 
+    /// Whether `intid` is enabled.
+    pub(crate) fn is_enabled(&self, intid: u32) -> bool {
+        self.state.load(Ordering::Relaxed) & enabled(intid) != 0
+    }
+
     /// The context starts anew, with every interrupt disabled.
     pub(crate) fn reset(&self) {
         self.state.fetch_and(u64::from(u32::MAX), Ordering::Relaxed);

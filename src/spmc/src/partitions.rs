@@ -179,9 +179,6 @@ fn announce(accepted: &Accepted<'static>) {
     {
         log::warn!("{name}: abort-action {action:?} is not done yet: a fatal error stops it");
     }
-    if manifest.ns_interrupts_action == NsInterruptsAction::ManagedExit {
-        log::warn!("{name}: managed exit is not done yet: non-secure interrupts preempt it");
-    }
 }
 
 /// Makes the partition and its execution contexts.
@@ -238,9 +235,8 @@ fn make(
         properties: properties(&manifest),
         non_secure_interrupts: match manifest.ns_interrupts_action {
             NsInterruptsAction::Queued => NonSecureInterrupts::Queued,
-            NsInterruptsAction::ManagedExit | NsInterruptsAction::Signaled => {
-                NonSecureInterrupts::Signaled
-            }
+            NsInterruptsAction::ManagedExit => NonSecureInterrupts::ManagedExit,
+            NsInterruptsAction::Signaled => NonSecureInterrupts::Signaled,
         },
         entry: layout.entry,
         boot_information,

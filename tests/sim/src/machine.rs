@@ -112,6 +112,8 @@ pub struct Machine {
     pub(crate) shared: Arc<Mutex<Shared>>,
     /// The counter, in nanoseconds.
     pub now: u64,
+    /// How much time each visit of S-EL2 takes, in ticks.
+    pub ticks_per_event: u64,
     /// The armed deadline.
     pub deadline: Option<u64>,
     /// Whether non-secure interrupts are masked.
@@ -140,6 +142,7 @@ impl Machine {
         Self {
             shared,
             now: 0,
+            ticks_per_event: 0,
             deadline: None,
             masked: false,
             pending: VecDeque::new(),

@@ -390,6 +390,7 @@ impl Core {
 
     fn drive(&mut self, mut event: Event) -> Registers {
         loop {
+            self.machine.now += self.machine.ticks_per_event;
             match self.spmc.handle(&mut self.state, event, &mut self.machine) {
                 Action::Smc => {
                     assert!(

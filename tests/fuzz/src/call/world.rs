@@ -123,10 +123,10 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
         image_uuid: Uuid([choice; 16]),
         version: grammar::manifest_version(choice),
         properties,
-        non_secure_interrupts: if queued {
-            NonSecureInterrupts::Queued
-        } else {
-            NonSecureInterrupts::Signaled
+        non_secure_interrupts: match (queued, choice & 32 != 0) {
+            (true, false) => NonSecureInterrupts::Queued,
+            (true, true) => NonSecureInterrupts::ManagedExit,
+            _ => NonSecureInterrupts::Signaled,
         },
         entry: IMAGE[index].0,
         boot_information: (choice & 16 == 0).then_some((choice % 4, IMAGE[index].0)),
