@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! FFA_FEATURES: what is asked, and the property words of the answers.
 
+use crate::World;
 use crate::function::{self, Call, Function, Width};
+use crate::notification::Bitmap;
 
 /// Bit 31 of w1: the word is a function id rather than a feature id.
 const FUNCTION: u32 = 1 << 31;
@@ -81,6 +83,17 @@ pub fn rxtx_map_properties(granule: BufferGranule, maximum_pages: u16) -> u32 {
     (u32::from(maximum_pages) << 16) | granule
 }
 
+/// w2 of FFA_FEATURES(4): notifications per vCPU are there (bits 1:0 clear, A-37), and how many there are
+/// beyond 64: of VMs in bits 10:2, which the normal world must be given as 0, of partitions in bits 19:11
+///
+pub fn notification_properties(world: World) -> u32 {
+    let beyond = Bitmap::ALL.without(Bitmap::FIRST).count();
+    match world {
+        World::Normal => beyond << 11,
+        World::Secure => (beyond << 11) | (beyond << 2),
+    }
+}
+
 /// w2 of FFA_FEATURES(MEM_DONATE, LEND, SHARE, RETRIEVE_REQ), bit 0: descriptors may lie in a
 /// buffer that the caller allocates.
 pub const MEM_DYNAMIC_BUFFER: u32 = 1 << 0;
@@ -108,6 +121,16 @@ mod tests {
             Query::decode(0xc400_0066),
             Query::Function(Function::RxtxMap, Width::W64)
         );
+    }
+
+    #[test]
+    fn a38_feature_4_tells_how_many_notifications_there_are() {
+        let count = u32::try_from(Bitmap::COUNT).unwrap();
+        let secure = notification_properties(World::Secure);
+        assert_eq!((secure >> 11) + 64, count);
+        assert_eq!((secure >> 2 & 0x1ff) + 64, count);
+        assert_eq!(secure & 3, 0);
+        assert_eq!(notification_properties(World::Normal), (count - 64) << 11);
     }
 
     #[test]

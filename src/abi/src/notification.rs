@@ -3,11 +3,17 @@
 //!
 //! Reserved bits of registers are refused by [`reserved::check`](crate::reserved::check).
 
+mod bitmap;
+mod second;
+
+pub use bitmap::Bitmap;
+
 use crate::{EndpointId, FfaError, Registers, VcpuIndex, Width};
 
-/// A bitmap in two registers, bits 31:0 in the first one (N14).
-fn bitmap(low: u32, high: u32) -> u64 {
-    (u64::from(high) << 32) | u64::from(low)
+/// A bitmap in w3 and w4, bits 31:0 in the first one (N14).
+fn first_bitmap(registers: &Registers) -> Bitmap {
+    let (low, high) = (registers.w::<3>(), registers.w::<4>());
+    Bitmap::first((u64::from(high) << 32) | u64::from(low))
 }
 
 /// FFA_NOTIFICATION_BITMAP_CREATE.
@@ -44,8 +50,8 @@ pub struct Binding {
     pub receiver: EndpointId,
     /// Bit 0 of w2: the notifications are per vCPU. UNBIND has no flags.
     pub scope: Scope,
-    /// w3, w4: which notifications.
-    pub bitmap: u64,
+    /// w3, w4; x3 to x8 of the second form: which notifications, not none.
+    pub bitmap: Bitmap,
 }
 
 /// Whom a notification is for: bit 0 of the flags of BIND and SET.
@@ -76,7 +82,8 @@ impl Binding {
     /// # Errors
     /// INVALID_PARAMETERS for an empty bitmap.
     pub fn bind(registers: &Registers) -> Result<Self, FfaError> {
-        Self::decode(registers, Scope::of(registers.w::<2>()))
+        let scope = Scope::of(registers.w::<2>());
+        Self::of(registers, scope, first_bitmap(registers))
     }
 
     /// Reads the registers of FFA_NOTIFICATION_UNBIND; the scope is [`Scope::Global`].
@@ -84,12 +91,11 @@ impl Binding {
     /// # Errors
     /// As [`Binding::bind`].
     pub fn unbind(registers: &Registers) -> Result<Self, FfaError> {
-        Self::decode(registers, Scope::Global)
+        Self::of(registers, Scope::Global, first_bitmap(registers))
     }
 
-    fn decode(registers: &Registers, scope: Scope) -> Result<Self, FfaError> {
-        let bitmap = bitmap(registers.w::<3>(), registers.w::<4>());
-        if bitmap == 0 {
+    fn of(registers: &Registers, scope: Scope, bitmap: Bitmap) -> Result<Self, FfaError> {
+        if bitmap.is_empty() {
             return Err(FfaError::InvalidParameters);
         }
         Ok(Self {
@@ -117,12 +123,12 @@ pub struct Set {
     pub sender: EndpointId,
     /// Bits 15:0 of w1: who is signalled.
     pub receiver: EndpointId,
-    /// Bits 31:16 of w2 when bit 0 is set: the vCPU that is signalled.
+    /// Bits 31:16 of w2 (63:16 of x2 in the second form) when bit 0 is set: the vCPU that is signalled.
     pub vcpu: Option<VcpuIndex>,
     /// Bit 1 of w2.
     pub schedule_receiver: ScheduleReceiver,
-    /// w3, w4: which notifications.
-    pub bitmap: u64,
+    /// w3, w4; x3 to x8 of the second form: which notifications, not none.
+    pub bitmap: Bitmap,
 }
 
 impl Set {
@@ -133,15 +139,19 @@ impl Set {
     /// # Errors
     /// INVALID_PARAMETERS for a vCPU without the per-vCPU flag (N7), and for an empty bitmap.
     pub fn decode(registers: &Registers) -> Result<Self, FfaError> {
+        let flags = u64::from(registers.w::<2>());
+        Self::of(registers, flags, first_bitmap(registers))
+    }
+
+    fn of(registers: &Registers, flags: u64, bitmap: Bitmap) -> Result<Self, FfaError> {
+        let vcpu = u16::try_from(flags >> 16).map_err(|_| FfaError::InvalidParameters)?;
         let flags = registers.w::<2>();
-        let EndpointId(vcpu) = EndpointId::high_half(registers.x::<2>());
         let vcpu = match Scope::of(flags) {
             Scope::PerVcpu => Some(VcpuIndex(vcpu)),
             Scope::Global if vcpu == 0 => None,
             Scope::Global => return Err(FfaError::InvalidParameters),
         };
-        let bitmap = bitmap(registers.w::<3>(), registers.w::<4>());
-        if bitmap == 0 {
+        if bitmap.is_empty() {
             return Err(FfaError::InvalidParameters);
         }
         Ok(Self {
@@ -187,42 +197,64 @@ impl Get {
             flags: registers.w::<2>(),
         }
     }
+
+    /// What of `most` is in the bitmaps that the flags name.
+    #[must_use]
+    pub fn wanted(self, most: Pending) -> Pending {
+        let named = |flag| self.flags & flag != 0;
+        let bitmap = |flag, bitmap| if named(flag) { bitmap } else { Bitmap::NONE };
+        let word = |flag, word| if named(flag) { word } else { 0 };
+        Pending {
+            sp: bitmap(Self::SP, most.sp),
+            vm: bitmap(Self::VM, most.vm),
+            spm: word(Self::SPM, most.spm),
+            hypervisor: word(Self::HYPERVISOR, most.hypervisor),
+        }
+    }
 }
 
 /// Framework notification: the RX buffer is full. Bit 0 of [`Pending::spm`].
-pub const RX_BUFFER_FULL: u32 = 1 << 0;
+pub const RX_BUFFER_FULL: u64 = 1 << 0;
 
-/// The answer to FFA_NOTIFICATION_GET. What was not asked for is zero.
+/// Notifications of every kind: what is pending, or what of it is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Pending {
-    /// w2, w3: notifications of partitions.
-    pub sp: u64,
-    /// w4, w5: notifications of VMs.
-    pub vm: u64,
-    /// w6: framework notifications of the SPMC.
-    pub spm: u32,
-    /// w7: framework notifications of the hypervisor.
-    pub hypervisor: u32,
+    /// Notifications of partitions.
+    pub sp: Bitmap,
+    /// Notifications of VMs.
+    pub vm: Bitmap,
+    /// Framework notifications of the SPMC.
+    pub spm: u64,
+    /// Framework notifications of the hypervisor.
+    pub hypervisor: u64,
 }
 
 impl Pending {
-    /// x2 to x7 of the FFA_SUCCESS (N14).
+    /// Those that FFA_NOTIFICATION_GET can tell of.
+    pub const FIRST: Self = Self {
+        sp: Bitmap::FIRST,
+        vm: Bitmap::FIRST,
+        spm: LOW,
+        hypervisor: LOW,
+    };
+
+    /// x2 to x7 of the FFA_SUCCESS of FFA_NOTIFICATION_GET: partitions' in w2 and w3, VMs' in w4 and w5,
+    /// the SPMC's in w6, the hypervisor's in w7 (N14).
     pub const fn results(self) -> [u64; 6] {
+        let (sp, vm) = (self.sp.first_word(), self.vm.first_word());
         [
-            self.sp & 0xffff_ffff,
-            self.sp >> 32,
-            self.vm & 0xffff_ffff,
-            self.vm >> 32,
-            u64::from_le_bytes(widen(self.spm)),
-            u64::from_le_bytes(widen(self.hypervisor)),
+            sp & LOW,
+            sp >> 32,
+            vm & LOW,
+            vm >> 32,
+            self.spm & LOW,
+            self.hypervisor & LOW,
         ]
     }
 }
 
-const fn widen(word: u32) -> [u8; 8] {
-    let [b0, b1, b2, b3] = word.to_le_bytes();
-    [b0, b1, b2, b3, 0, 0, 0, 0]
-}
+/// What a w register holds of an x register.
+const LOW: u64 = 0xffff_ffff;
 
 /// The answer to FFA_NOTIFICATION_INFO_GET: lists of a partition and up to three of its vCPUs
 ///
@@ -342,7 +374,7 @@ mod tests {
             sender: EndpointId(0x8001),
             receiver: EndpointId(2),
             scope: Scope::PerVcpu,
-            bitmap: 0x4_0000_0003,
+            bitmap: Bitmap::first(0x4_0000_0003),
         };
         assert_eq!(bound, expected);
         let expected = Binding {
@@ -351,10 +383,10 @@ mod tests {
         };
         assert_eq!(Binding::unbind(&call), Ok(expected));
         let set = Set::decode(&call).unwrap();
-        assert_eq!(set.bitmap, 0x4_0000_0003);
+        assert_eq!(set.bitmap, Bitmap::first(0x4_0000_0003));
         let pending = Pending {
-            sp: 0x4_0000_0003,
-            vm: 0x6_0000_0005,
+            sp: Bitmap::first(0x4_0000_0003),
+            vm: Bitmap::first(0x6_0000_0005),
             spm: 7,
             hypervisor: 8,
         };

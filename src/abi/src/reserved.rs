@@ -26,9 +26,9 @@ pub struct Rule {
 }
 
 /// All rules, in the order of the call's number.
-pub static RULES: [Rule; 27] = TABLE;
+pub static RULES: [Rule; 30] = TABLE;
 
-const TABLE: [Rule; 27] = {
+const TABLE: [Rule; 30] = {
     use Function as F;
     const ALL: u64 = u64::MAX;
     const LAST: Version = Version::OURS;
@@ -80,6 +80,9 @@ const TABLE: [Rule; 27] = {
         rule(F::MemPermSet, 3, 0xffff_fff8, "T25"),
         up_to(3, rule(F::MsgSendDirectResp2, 2, ALL, "A-21")),
         rule(F::NsResInfoGet, 2, 0xc, "A-13"),
+        rule(F::NotificationBind2, 2, !1, "A-38"),
+        rule(F::NotificationSet2, 2, 0xfffc, "A-38"),
+        rule(F::NotificationGet2, 2, !0xf, "A-38"),
     ]
 };
 

@@ -73,11 +73,20 @@ fn ours(function: Function, width: Width, version: Version, call: &Registers) ->
         Function::NotificationBind => {
             let bind = Binding::bind(call).ok()?;
             let scope = u64::from(bind.scope == Scope::PerVcpu);
-            vec![id(bind.sender), id(bind.receiver), scope, bind.bitmap]
+            vec![
+                id(bind.sender),
+                id(bind.receiver),
+                scope,
+                bind.bitmap.first_word(),
+            ]
         }
         Function::NotificationUnbind => {
             let unbind = Binding::unbind(call).ok()?;
-            vec![id(unbind.sender), id(unbind.receiver), unbind.bitmap]
+            vec![
+                id(unbind.sender),
+                id(unbind.receiver),
+                unbind.bitmap.first_word(),
+            ]
         }
         Function::NotificationSet => {
             let set = Set::decode(call).ok()?;
@@ -89,7 +98,7 @@ fn ours(function: Function, width: Width, version: Version, call: &Registers) ->
                 id(set.receiver),
                 vcpu,
                 delayed.into(),
-                set.bitmap,
+                set.bitmap.first_word(),
             ]
         }
         Function::NotificationGet => {

@@ -2,6 +2,7 @@
 //! Which call goes where: the table that the code and the README's coverage are made of.
 
 use bulkhead_abi::function::{self, Call};
+use bulkhead_abi::notification::{Binding, Set};
 use bulkhead_abi::{FfaError, Function, Version, Width, psci, reserved};
 
 use crate::declared::Errors;
@@ -72,6 +73,10 @@ enum Setup {
     NotificationSet,
     NotificationGet,
     NotificationInfoGet,
+    NotificationBind2,
+    NotificationUnbind2,
+    NotificationSet2,
+    NotificationGet2,
     SecondaryEpRegister,
     ConsoleLog,
 }
@@ -121,6 +126,10 @@ calls! {
     NotificationSet, Both, V1_1, Setup(Setup::NotificationSet), [InvalidParameters Denied];
     NotificationGet, Both, V1_1, Setup(Setup::NotificationGet), [InvalidParameters];
     NotificationInfoGet, NormalWorld, V1_1, Setup(Setup::NotificationInfoGet), [NoData];
+    NotificationBind2, Both, V1_3, Setup(Setup::NotificationBind2), [InvalidParameters Denied];
+    NotificationUnbind2, Both, V1_3, Setup(Setup::NotificationUnbind2), [InvalidParameters Denied];
+    NotificationSet2, Both, V1_3, Setup(Setup::NotificationSet2), [InvalidParameters Denied];
+    NotificationGet2, Both, V1_3, Setup(Setup::NotificationGet2), [InvalidParameters];
     SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
     ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
 }
@@ -284,10 +293,32 @@ impl<H: Hardware> Spmc<H> {
             Setup::MsgSend2 => self.msg_send2(core, version, hw),
             Setup::BitmapCreate => self.bitmap_create(core),
             Setup::BitmapDestroy => self.bitmap_destroy(core),
-            Setup::NotificationBind => self.notification_bind(core),
-            Setup::NotificationUnbind => self.notification_unbind(core),
-            Setup::NotificationSet => self.notification_set(core, hw),
+            Setup::NotificationBind => {
+                let binding = Binding::bind(core.caller())?;
+                self.notification_bind(core, binding)
+            }
+            Setup::NotificationBind2 => {
+                let binding = Binding::bind2(core.caller())?;
+                self.notification_bind(core, binding)
+            }
+            Setup::NotificationUnbind => {
+                let binding = Binding::unbind(core.caller())?;
+                self.notification_unbind(core, binding)
+            }
+            Setup::NotificationUnbind2 => {
+                let binding = Binding::unbind2(core.caller())?;
+                self.notification_unbind(core, binding)
+            }
+            Setup::NotificationSet => {
+                let set = Set::decode(core.caller())?;
+                self.notification_set(core, set, hw)
+            }
+            Setup::NotificationSet2 => {
+                let set = Set::decode2(core.caller())?;
+                self.notification_set(core, set, hw)
+            }
             Setup::NotificationGet => self.notification_get(core),
+            Setup::NotificationGet2 => self.notification_get2(core),
             Setup::NotificationInfoGet => self.notification_info_get(core, width),
             Setup::SecondaryEpRegister => self.secondary_ep_register(core),
         }

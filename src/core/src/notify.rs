@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Notifications: FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY, _BIND, _UNBIND, _SET, _GET
-//! and _INFO_GET, and the two interrupts that tell of them.
+//! Notifications: FFA_NOTIFICATION_BITMAP_CREATE and _DESTROY, _BIND, _UNBIND, _SET, _GET
+//! and _INFO_GET, the second forms of four of them, and the two interrupts that tell of them.
+//!
+//! The second forms have wider bitmaps and are served from 1.3 on; the first forms know the first 64
+//! notifications of the same endpoints.
 //!
 //! The schedule receiver interrupt (SRI) tells the normal world's scheduler that an endpoint has something
 //! pending that FFA_NOTIFICATION_INFO_GET has not reported. It is raised once; the next one comes after the
@@ -16,7 +19,7 @@ pub mod bitmaps;
 use crate::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use bulkhead_abi::notification::{
-    self, Binding, BitmapCreate, Get, InfoLists, ScheduleReceiver, Set,
+    self, Binding, BitmapCreate, Get, InfoLists, Pending, ScheduleReceiver, Set,
 };
 use bulkhead_abi::{EndpointId, FfaError, Width, paravirt};
 
@@ -174,18 +177,24 @@ impl<H: Hardware> Spmc<H> {
         Ok(self.succeed(core, [0; 6]))
     }
 
-    /// FFA_NOTIFICATION_BIND.
-    pub(crate) fn notification_bind(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
-        let binding = Binding::bind(core.caller())?;
+    /// FFA_NOTIFICATION_BIND and BIND2.
+    pub(crate) fn notification_bind(
+        &self,
+        core: &mut CoreState<H>,
+        binding: Binding,
+    ) -> Result<Action, FfaError> {
         let mut receiver = self.binder(core, &binding)?;
         receiver.bind(binding.sender, binding.scope, binding.bitmap)?;
         drop(receiver);
         Ok(self.succeed(core, [0; 6]))
     }
 
-    /// FFA_NOTIFICATION_UNBIND.
-    pub(crate) fn notification_unbind(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
-        let binding = Binding::unbind(core.caller())?;
+    /// FFA_NOTIFICATION_UNBIND and UNBIND2.
+    pub(crate) fn notification_unbind(
+        &self,
+        core: &mut CoreState<H>,
+        binding: Binding,
+    ) -> Result<Action, FfaError> {
         let mut receiver = self.binder(core, &binding)?;
         receiver.unbind(binding.sender, binding.bitmap)?;
         drop(receiver);
@@ -221,13 +230,13 @@ impl<H: Hardware> Spmc<H> {
         }
     }
 
-    /// FFA_NOTIFICATION_SET.
+    /// FFA_NOTIFICATION_SET and SET2.
     pub(crate) fn notification_set(
         &self,
         core: &mut CoreState<H>,
+        set: Set,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
-        let set = Set::decode(core.caller())?;
         let from_caller = match self.running_partition(core) {
             Some(own) => set.sender == own.config.id,
             None => {
@@ -276,21 +285,40 @@ impl<H: Hardware> Spmc<H> {
     /// FFA_NOTIFICATION_GET.
     pub(crate) fn notification_get(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
         let get = Get::decode(core.caller());
-        let pending = match self.running_partition(core) {
+        let pending = self.take_pending(core, get, get.wanted(Pending::FIRST))?;
+        Ok(self.succeed(core, pending.results()))
+    }
+
+    /// FFA_NOTIFICATION_GET2.
+    pub(crate) fn notification_get2(&self, core: &mut CoreState<H>) -> Result<Action, FfaError> {
+        let get = Get::decode(core.caller());
+        let wanted = get.wanted2(core.caller())?;
+        let pending = self.take_pending(core, get, wanted)?;
+        core.caller().reply_extended(&pending.results2());
+        Ok(core.resume())
+    }
+
+    /// What is pending of what the receiver wants.
+    fn take_pending(
+        &self,
+        core: &CoreState<H>,
+        get: Get,
+        wanted: Pending,
+    ) -> Result<Pending, FfaError> {
+        match self.running_partition(core) {
             Some(own) if own.config.id == get.receiver => {
                 let mut notifications = own.notifications.lock();
-                let pending = notifications.get(get.vcpu, get.flags)?;
+                let pending = notifications.get(get.vcpu, &wanted)?;
                 own.withdraw_npi(&notifications);
-                pending
+                Ok(pending)
             }
             None if !get.receiver.is_secure() => {
                 let receiver = self.normal_world.bitmaps.find(get.receiver);
                 let mut notifications = receiver.ok_or(FfaError::InvalidParameters)?;
-                notifications.get(get.vcpu, get.flags)?
+                notifications.get(get.vcpu, &wanted)
             }
-            _ => return Err(FfaError::InvalidParameters),
-        };
-        Ok(self.succeed(core, pending.results()))
+            _ => Err(FfaError::InvalidParameters),
+        }
     }
 
     /// FFA_NOTIFICATION_INFO_GET: which endpoints, and which of their vCPUs, have something

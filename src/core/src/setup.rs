@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Setup: versions, features, ids and entry points.
 
+use bulkhead_abi::World;
 use bulkhead_abi::features::{self, BufferGranule, Feature, Query};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{FfaError, Function, Version, paravirt};
@@ -86,8 +87,10 @@ impl<H: Hardware> Spmc<H> {
                 == NonSecureInterrupts::ManagedExit)
                 .then_some(paravirt::INTID_MANAGED_EXIT),
             (Feature::ScheduleReceiverInterrupt, None) => hw.schedule_receiver_interrupt(),
-            // Notifications per vCPU for VMs and partitions, bitmaps of 64: all bits zero.
-            (Feature::Notifications, _) if version >= Version::V1_3 => Some(0),
+            (Feature::Notifications, caller) if version >= Version::V1_3 => {
+                let world = caller.map_or(World::Normal, |_| World::Secure);
+                Some(features::notification_properties(world))
+            }
             _ => None,
         }
     }

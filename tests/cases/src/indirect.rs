@@ -121,7 +121,7 @@ fn receive_half(world: &mut PartitionWorld, [what, seed, _]: [u64; 3]) -> TestRe
         what => {
             let (sender, size) = (EndpointId(what as u16), (what >> 16) as u16);
             received(world, world.version, sender, seed, size.into())?;
-            for expected in [u64::from(RX_BUFFER_FULL), 0] {
+            for expected in [RX_BUFFER_FULL, 0] {
                 let own = u64::from(world.id().0);
                 let reply = world
                     .ffa(Function::NotificationGet, [own, SPM])

@@ -271,6 +271,14 @@ fn between(function: Function, from: EndpointId, to: EndpointId, w2: u64) -> Reg
     ffa(function, [EndpointId::pair(from, to), w2, 1, 0])
 }
 
+/// The same in the second form.
+fn between2(function: Function, from: EndpointId, to: EndpointId) -> Registers {
+    let mut message = between(function, from, to, 0);
+    message.x[0] = function.id(Width::W64);
+    message.x[4..17].fill(0);
+    message
+}
+
 /// How each declared error is reached, in the order of the table.
 type Way = (Function, FfaError, fn() -> World);
 
@@ -333,6 +341,13 @@ static WAYS: &[Way] = {
         (F::NotificationSet, Denied, || World::new().os(&between(F::NotificationSet, OS, ACTOR, 0))),
         (F::NotificationGet, InvalidParameters, || World::new().os(&of(F::NotificationGet, OS))),
         (F::NotificationInfoGet, NoData, || World::new().os(&ffa(F::NotificationInfoGet, [0; 4]))),
+        (F::NotificationBind2, InvalidParameters, || World::new().os(&between2(F::NotificationBind2, NOBODY, OS))),
+        (F::NotificationBind2, Denied, || World::new().os(&between2(F::NotificationBind2, ACTOR, OS))),
+        (F::NotificationUnbind2, InvalidParameters, || World::new().os(&between2(F::NotificationUnbind2, NOBODY, OS))),
+        (F::NotificationUnbind2, Denied, || World::new().os(&between2(F::NotificationUnbind2, ACTOR, OS))),
+        (F::NotificationSet2, InvalidParameters, || World::new().os(&between2(F::NotificationSet2, OS, NOBODY))),
+        (F::NotificationSet2, Denied, || World::new().os(&between2(F::NotificationSet2, OS, ACTOR))),
+        (F::NotificationGet2, InvalidParameters, || World::new().os(&between2(F::NotificationGet2, OS, OS))),
         (F::SecondaryEpRegister, InvalidParameters, || World::starting(ffa64(F::SecondaryEpRegister, [DRAM, 0, 0]))),
         (F::SecondaryEpRegister, Denied, || World::new().actor(&ffa64(F::SecondaryEpRegister, [0x1010_4000, 0, 0]))),
         (F::ConsoleLog, InvalidParameters, || World::new().actor(&ffa(F::ConsoleLog, [0; 4]))),

@@ -610,10 +610,12 @@ fn a35_features_tell_each_interrupt_to_whom_it_concerns() {
         let mut s = system_of(version);
         let is = |known: bool, value: u64| known.then_some(value);
         let known = version >= Version::V1_1;
-        let extended = is(version >= Version::V1_3, 0);
-        let expected_of_a = [is(known, 5), None, None, extended];
-        let expected_of_c = [None, None, None, extended];
-        let expected_of_os = [None, is(known, 8), None, extended];
+        // 64 more than the first 64, of partitions and, for those, of VMs.
+        let of_sps = is(version >= Version::V1_3, 64 << 11);
+        let of_both = of_sps.map(|sps| sps | 64 << 2);
+        let expected_of_a = [is(known, 5), None, None, of_both];
+        let expected_of_c = [None, None, None, of_both];
+        let expected_of_os = [None, is(known, 8), None, of_sps];
         for id in 1..=4 {
             let index = id as usize - 1;
             assert_eq!(answer(&s.as_a(&ask(id))), expected_of_a[index], "{version}");

@@ -5,30 +5,35 @@
 //! bitmaps (N8, IR3). Always: reported ⊆ pending ⊆ bound (IR4).
 
 use arrayvec::ArrayVec;
-use bulkhead_abi::notification::{Get, InfoLists, Pending, RX_BUFFER_FULL, Scope};
+use bulkhead_abi::notification::{Bitmap, InfoLists, Pending, RX_BUFFER_FULL, Scope};
 use bulkhead_abi::{EndpointId, FfaError, VcpuIndex, World};
 
-/// Notifications in a bitmap.
-const COUNT: usize = 64;
-
-/// What is pending of 64 notifications.
+/// What is pending of the notifications in a bitmap.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Bits {
-    pending: u64,
+    pending: Bitmap,
     /// What FFA_NOTIFICATION_INFO_GET has told of it.
-    reported: u64,
+    reported: Bitmap,
 }
 
 impl Bits {
     /// Makes notifications pending; whether one was not before (N8).
-    fn set(&mut self, bitmap: u64) -> bool {
-        let is_news = bitmap & !self.pending != 0;
-        self.pending |= bitmap;
+    fn set(&mut self, bitmap: Bitmap) -> bool {
+        let is_news = !self.pending.contains(bitmap);
+        self.pending = self.pending.union(bitmap);
         is_news
     }
 
-    fn take(&mut self) -> u64 {
-        core::mem::take(self).pending
+    /// Takes what is pending of `wanted`.
+    fn take(&mut self, wanted: Bitmap) -> Bitmap {
+        let taken = self.pending.intersection(wanted);
+        self.pending = self.pending.without(taken);
+        self.reported = self.reported.without(taken);
+        taken
+    }
+
+    fn any(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Whether the scheduler does not know of all.
@@ -57,7 +62,7 @@ impl Received {
     }
 
     fn any(&self) -> bool {
-        self.from_partitions.pending | self.from_vms.pending != 0
+        self.from_partitions.any() || self.from_vms.any()
     }
 
     fn has_news(&self) -> bool {
@@ -74,33 +79,24 @@ impl Received {
 #[derive(Clone, Debug)]
 struct Bindings {
     /// The sender of each notification that is bound.
-    senders: [EndpointId; COUNT],
-    bound: u64,
+    senders: [EndpointId; Bitmap::COUNT],
+    bound: Bitmap,
     /// Those that are bound per vCPU; a subset of `bound`.
-    per_vcpu: u64,
+    per_vcpu: Bitmap,
 }
 
 impl Bindings {
     const NONE: Self = Self {
-        senders: [EndpointId(0); COUNT],
-        bound: 0,
-        per_vcpu: 0,
+        senders: [EndpointId(0); Bitmap::COUNT],
+        bound: Bitmap::NONE,
+        per_vcpu: Bitmap::NONE,
     };
 
     /// Whether all of `bitmap` is bound to `sender`.
-    fn are_of(&self, sender: EndpointId, bitmap: u64) -> bool {
-        let named = members(bitmap).all(|index| self.senders.get(index) == Some(&sender));
-        bitmap & !self.bound == 0 && named
+    fn are_of(&self, sender: EndpointId, bitmap: Bitmap) -> bool {
+        let mut named = bitmap.members();
+        self.bound.contains(bitmap) && named.all(|index| self.senders.get(index) == Some(&sender))
     }
-}
-
-/// The notifications in a bitmap, by number.
-fn members(mut bitmap: u64) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let index = usize::try_from(bitmap.trailing_zeros()).ok()?;
-        bitmap &= bitmap.wrapping_sub(1);
-        (index < COUNT).then_some(index)
-    })
 }
 
 /// The notifications of an endpoint. Off until [`receive`](Self::receive).
@@ -177,14 +173,12 @@ impl Notifications {
 
     /// Whether anything is pending.
     pub(crate) fn any(&self) -> bool {
-        self.global.any() || self.framework.pending != 0 || self.vcpus().any(|vcpu| vcpu.any())
+        self.global.any() || self.framework.any() || self.vcpus().any(|vcpu| vcpu.any())
     }
 
     /// Whether anything is pending that `vcpu` would get.
     pub(crate) fn any_for(&self, vcpu: usize) -> bool {
-        self.global.any()
-            || self.framework.pending != 0
-            || self.vcpus.get(vcpu).is_some_and(Received::any)
+        self.global.any() || self.framework.any() || self.vcpus.get(vcpu).is_some_and(Received::any)
     }
 
     fn vcpus(&self) -> impl Iterator<Item = &Received> {
@@ -207,7 +201,7 @@ impl Notifications {
         &mut self,
         sender: EndpointId,
         scope: Scope,
-        bitmap: u64,
+        bitmap: Bitmap,
     ) -> Result<(), FfaError> {
         if !self.receives() {
             return Err(FfaError::Denied);
@@ -216,14 +210,14 @@ impl Notifications {
             return Err(FfaError::InvalidParameters);
         }
         let bindings = self.bindings(sender.world());
-        if bindings.bound & bitmap != 0 {
+        if bindings.bound.meets(bitmap) {
             return Err(FfaError::Denied);
         }
-        bindings.bound |= bitmap;
+        bindings.bound = bindings.bound.union(bitmap);
         if scope == Scope::PerVcpu {
-            bindings.per_vcpu |= bitmap;
+            bindings.per_vcpu = bindings.per_vcpu.union(bitmap);
         }
-        for index in members(bitmap) {
+        for index in bitmap.members() {
             if let Some(place) = bindings.senders.get_mut(index) {
                 *place = sender;
             }
@@ -235,18 +229,18 @@ impl Notifications {
     ///
     /// # Errors
     /// DENIED when one is not bound to `sender`, or is pending (N6).
-    pub(crate) fn unbind(&mut self, sender: EndpointId, bitmap: u64) -> Result<(), FfaError> {
+    pub(crate) fn unbind(&mut self, sender: EndpointId, bitmap: Bitmap) -> Result<(), FfaError> {
         let world = sender.world();
         let mut pending = self.global.from(world).pending;
         for vcpu in self.vcpus.iter_mut().take(self.vcpu_count) {
-            pending |= vcpu.from(world).pending;
+            pending = pending.union(vcpu.from(world).pending);
         }
         let bindings = self.bindings(world);
-        if !bindings.are_of(sender, bitmap) || pending & bitmap != 0 {
+        if !bindings.are_of(sender, bitmap) || pending.meets(bitmap) {
             return Err(FfaError::Denied);
         }
-        bindings.bound &= !bitmap;
-        bindings.per_vcpu &= !bitmap;
+        bindings.bound = bindings.bound.without(bitmap);
+        bindings.per_vcpu = bindings.per_vcpu.without(bitmap);
         Ok(())
     }
 
@@ -259,7 +253,7 @@ impl Notifications {
         &mut self,
         sender: EndpointId,
         vcpu: Option<VcpuIndex>,
-        bitmap: u64,
+        bitmap: Bitmap,
     ) -> Result<bool, FfaError> {
         let world = sender.world();
         let bindings = self.bindings(world);
@@ -267,10 +261,10 @@ impl Notifications {
             return Err(FfaError::Denied);
         }
         let of_the_scope = match vcpu {
-            Some(_) => bindings.per_vcpu,
-            None => !bindings.per_vcpu,
+            Some(_) => bindings.per_vcpu.contains(bitmap),
+            None => !bindings.per_vcpu.meets(bitmap),
         };
-        if bitmap & !of_the_scope != 0 {
+        if !of_the_scope {
             return Err(FfaError::InvalidParameters);
         }
         let received = match vcpu {
@@ -288,34 +282,29 @@ impl Notifications {
 
     /// Makes the framework notification "RX full" pending; whether it was not before, and can be.
     pub(crate) fn rx_is_full(&mut self) -> bool {
-        self.receives() && self.framework.set(u64::from(RX_BUFFER_FULL))
+        self.receives() && self.framework.set(Bitmap::first(RX_BUFFER_FULL))
     }
 
-    /// FFA_NOTIFICATION_GET: what is pending for the endpoint and for `vcpu` in the bitmaps that
-    /// `flags` names. It is not pending any more.
+    /// FFA_NOTIFICATION_GET: what is pending for the endpoint and for `vcpu` of what is wanted. It is
+    /// not pending any more.
     ///
     /// The bitmap of the hypervisor is its own: it reads zero here.
     ///
     /// # Errors
     /// INVALID_PARAMETERS when there is no such vCPU, or the endpoint receives none.
-    pub(crate) fn get(&mut self, vcpu: VcpuIndex, flags: u32) -> Result<Pending, FfaError> {
+    pub(crate) fn get(&mut self, vcpu: VcpuIndex, wanted: &Pending) -> Result<Pending, FfaError> {
         self.vcpu(vcpu)?;
-        let mut pending = Pending::default();
-        if flags & Get::SP != 0 {
-            pending.sp = self.take(vcpu, World::Secure)?;
-        }
-        if flags & Get::VM != 0 {
-            pending.vm = self.take(vcpu, World::Normal)?;
-        }
-        if flags & Get::SPM != 0 {
-            pending.spm = u32::try_from(self.framework.take()).unwrap_or(0);
-        }
-        Ok(pending)
+        Ok(Pending {
+            sp: self.take(vcpu, World::Secure, wanted.sp)?,
+            vm: self.take(vcpu, World::Normal, wanted.vm)?,
+            spm: self.framework.take(Bitmap::first(wanted.spm)).first_word(),
+            hypervisor: 0,
+        })
     }
 
-    fn take(&mut self, vcpu: VcpuIndex, sender: World) -> Result<u64, FfaError> {
-        let own = self.vcpu(vcpu)?.from(sender).take();
-        Ok(own | self.global.from(sender).take())
+    fn take(&mut self, vcpu: VcpuIndex, sender: World, wanted: Bitmap) -> Result<Bitmap, FfaError> {
+        let own = self.vcpu(vcpu)?.from(sender).take(wanted);
+        Ok(own.union(self.global.from(sender).take(wanted)))
     }
 
     /// FFA_NOTIFICATION_INFO_GET: adds what the scheduler has not been told of endpoint `id`. What

@@ -114,7 +114,7 @@ pub fn compare(width: Width, registers: &Registers, theirs: &Interface) {
         } => match Binding::bind(registers) {
             Ok(ours) => {
                 assert_eq!(
-                    (ours.sender.0, ours.receiver.0, ours.bitmap),
+                    (ours.sender.0, ours.receiver.0, ours.bitmap.first_word()),
                     (sender_id, receiver_id, bitmap)
                 );
                 assert_eq!(ours.scope == Scope::PerVcpu, flags.per_vcpu_notification);
@@ -128,7 +128,7 @@ pub fn compare(width: Width, registers: &Registers, theirs: &Interface) {
         } => match Binding::unbind(registers) {
             Ok(ours) => {
                 assert_eq!(
-                    (ours.sender.0, ours.receiver.0, ours.bitmap),
+                    (ours.sender.0, ours.receiver.0, ours.bitmap.first_word()),
                     (sender_id, receiver_id, bitmap)
                 );
             }
@@ -142,7 +142,7 @@ pub fn compare(width: Width, registers: &Registers, theirs: &Interface) {
         } => match Set::decode(registers) {
             Ok(ours) => {
                 assert_eq!(
-                    (ours.sender.0, ours.receiver.0, ours.bitmap),
+                    (ours.sender.0, ours.receiver.0, ours.bitmap.first_word()),
                     (sender_id, receiver_id, bitmap)
                 );
                 let delayed = ours.schedule_receiver == ScheduleReceiver::Delayed;

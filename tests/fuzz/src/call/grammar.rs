@@ -265,6 +265,18 @@ fn arguments(
                 *x = input.long();
             }
         }
+        Function::NotificationBind2
+        | Function::NotificationUnbind2
+        | Function::NotificationSet2
+        | Function::NotificationGet2 => {
+            x[1] = EndpointId::pair(endpoint(input), endpoint(input));
+            x[2] = input.choose(&[0, 0, 0, 1, 2, 3, 0xf, 0x1_0001]);
+            // A bit each of two registers; now and then of one that is not implemented.
+            for _ in 0..2 {
+                let register = 3 + usize::from(input.byte() % 16 % 14);
+                x[register] = 1 << (input.byte() % 64);
+            }
+        }
         _ => {
             for x in &mut x[1..8] {
                 *x = input.number();

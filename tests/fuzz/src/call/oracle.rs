@@ -27,6 +27,9 @@ fn results(call: Function) -> Option<usize> {
         | Function::RxtxMap
         | Function::RxtxUnmap
         | Function::SecondaryEpRegister
+        | Function::NotificationBind2
+        | Function::NotificationUnbind2
+        | Function::NotificationSet2
         | Function::ConsoleLog => 0,
         _ => return None,
     })
@@ -100,6 +103,10 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
                 // Its results use all registers; the world looks at them.
                 return;
             }
+            if called == Function::NotificationGet2 {
+                check_pending(call, x);
+                return;
+            }
             if let Some(used) = results(called) {
                 assert!(
                     x[2 + used..8].iter().all(|x| *x == 0),
@@ -139,6 +146,18 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
         Some(Extended::Clear) => assert_eq!(x[8..18], [0; 10], "x8 to x17 read zero"),
         None => assert!(kept_or_zero(&call.x[8..18], &x[8..18])),
     }
+}
+
+/// What FFA_NOTIFICATION_GET2 tells of is wanted: named by the flags and by no mask. Of the hypervisor
+/// nothing is known here.
+fn check_pending(call: &Registers, x: &[u64; 31]) {
+    let named = |bit: u32| call.x[2] >> bit & 1 != 0;
+    let flags = [0; 6].into_iter().chain([1; 6]).chain([2, 3]);
+    for (flag, (mask, told)) in flags.zip(call.x[3..].iter().zip(&x[3..17])) {
+        let wanted = if named(flag) { !mask } else { 0 };
+        assert_eq!(told & !wanted, 0, "{told:#x} was not asked for");
+    }
+    assert_eq!((x[2], x[16], x[17]), (0, 0, 0));
 }
 
 /// A response comes from whom the request went to, and goes to who sent it. (FFA_RUN may end in the
