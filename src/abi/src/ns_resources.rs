@@ -155,7 +155,22 @@ pub struct AddressMap {
     pub access: Access,
 }
 
+/// The bytes of a descriptor, and of the header.
+pub const UNIT: usize = size_of::<DescriptorLayout>();
+
+impl HeaderLayout {
+    /// The header of this many descriptors as it stands in the RX buffer.
+    pub fn bytes(count: u32) -> [u8; UNIT] {
+        zerocopy::transmute!(Self::new(count))
+    }
+}
+
 impl AddressMap {
+    /// As it stands in the RX buffer.
+    pub fn bytes(&self) -> [u8; UNIT] {
+        zerocopy::transmute!(self.layout())
+    }
+
     /// As it stands in the RX buffer.
     pub fn layout(&self) -> DescriptorLayout {
         DescriptorLayout {

@@ -77,6 +77,7 @@ enum Setup {
     NotificationUnbind2,
     NotificationSet2,
     NotificationGet2,
+    NsResInfoGet,
     SecondaryEpRegister,
     ConsoleLog,
 }
@@ -130,6 +131,7 @@ calls! {
     NotificationUnbind2, Both, V1_3, Setup(Setup::NotificationUnbind2), [InvalidParameters Denied];
     NotificationSet2, Both, V1_3, Setup(Setup::NotificationSet2), [InvalidParameters Denied];
     NotificationGet2, Both, V1_3, Setup(Setup::NotificationGet2), [InvalidParameters];
+    NsResInfoGet, NormalWorld, V1_3, Setup(Setup::NsResInfoGet), [InvalidParameters Retry Aborted];
     SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
     ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
 }
@@ -319,6 +321,7 @@ impl<H: Hardware> Spmc<H> {
             }
             Setup::NotificationGet => self.notification_get(core),
             Setup::NotificationGet2 => self.notification_get2(core),
+            Setup::NsResInfoGet => self.ns_res_info_get(core, hw),
             Setup::NotificationInfoGet => self.notification_info_get(core, width),
             Setup::SecondaryEpRegister => self.secondary_ep_register(core),
         }

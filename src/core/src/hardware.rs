@@ -5,8 +5,8 @@
 use core::fmt;
 
 use bulkhead_abi::Registers;
-use bulkhead_mm::addr::Pa;
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::event::Access;
 use crate::mailbox::MailboxBuffers;
@@ -59,6 +59,10 @@ pub trait Hardware {
     /// Whether stage 2 of the partition in slot `partition` (its index) allows this access at this
     /// moment.
     fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool;
+
+    /// Calls `visitor` for each maximal range of non-secure addresses that stage 2 of the partition in slot
+    /// `partition` (its index) maps, in ascending order. IPA = PA there.
+    fn walk_non_secure(&self, partition: usize, visitor: &mut dyn FnMut(PageRange, Permissions));
 
     /// Maps RX and TX buffers at S-EL2 for mailbox `slot`: RX writable, TX readable, never executable.
     ///

@@ -36,6 +36,7 @@ mod line;
 pub mod mailbox;
 pub mod normal_world;
 pub mod notify;
+mod ns_resources;
 pub mod partition;
 pub mod power;
 pub mod region;

@@ -6,6 +6,7 @@ use bulkhead_mm::addr::PageRange;
 
 use crate::mailbox::{Mailbox, MailboxBuffers};
 use crate::notify::{VmBitmaps, VmNotifications};
+use crate::ns_resources::Retrieval;
 use crate::sync::atomic::{AtomicU16, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::version::NegotiatedVersion;
@@ -23,6 +24,8 @@ pub(crate) struct NormalWorld {
     /// two places.
     pub(crate) changes: Mutex<()>,
     pub(crate) bitmaps: VmBitmaps,
+    /// The retrieval of FFA_NS_RES_INFO_GET that is open. Comes before every other lock here.
+    pub(crate) retrieval: Mutex<Option<Retrieval>>,
 }
 
 /// A place for the mailbox of a VM.
@@ -57,6 +60,7 @@ impl NormalWorld {
             memory,
             changes: Mutex::new(()),
             bitmaps: VmBitmaps::new(notifications),
+            retrieval: Mutex::new(None),
         }
     }
 
@@ -65,6 +69,16 @@ impl NormalWorld {
         self.memory
             .iter()
             .any(|memory| memory.contains_range(range))
+    }
+
+    /// Calls `visitor` for the buffers of each endpoint that has some.
+    pub(crate) fn for_each_mailbox(&self, mut visitor: impl FnMut(&MailboxBuffers)) {
+        let vms = self.vms.iter().map(|vm| &vm.mailbox);
+        for mailbox in core::iter::once(&self.mailbox).chain(vms) {
+            if let Some(buffers) = mailbox.lock().buffers() {
+                visitor(buffers);
+            }
+        }
     }
 
     /// Whether all of `buffers` is memory of the normal world and in no other mailbox of it. The

@@ -14,8 +14,8 @@ use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
 use bulkhead_core::mailbox::MailboxBuffers;
-use bulkhead_mm::addr::Pa;
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::console;
 use crate::memory::Memory;
@@ -184,6 +184,12 @@ impl Hardware for Machine {
     fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool {
         let addresses = self.shared.spaces.get(partition);
         addresses.is_some_and(|addresses| addresses.allows(&self.shared.memory, space, ipa, access))
+    }
+
+    fn walk_non_secure(&self, partition: usize, visitor: &mut dyn FnMut(PageRange, Permissions)) {
+        if let Some(addresses) = self.shared.spaces.get(partition) {
+            addresses.walk_non_secure(&self.shared.memory, visitor);
+        }
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

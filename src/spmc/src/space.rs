@@ -8,7 +8,7 @@ use bulkhead_core::sync::Mutex;
 use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
 use bulkhead_mm::MapError;
 use bulkhead_mm::Mapping;
-use bulkhead_mm::addr::{PAGE_SIZE, Pa};
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 use bulkhead_mm::pool::Account;
 use bulkhead_mm::stage2::{MIN_IPA_BITS, Stage2, Stage2Layout};
@@ -211,6 +211,21 @@ impl AddressSpace {
                 visitor(space, mapping)
             });
         }
+    }
+
+    /// Calls `visitor` for each maximal range of the non-secure space, as the tables have it.
+    pub fn walk_non_secure(
+        &self,
+        memory: &Memory,
+        visitor: &mut dyn FnMut(PageRange, Permissions),
+    ) {
+        let stage2 = self.non_secure.lock();
+        stage2.walk(&memory.pages.lock().tables, |mapping| {
+            // Blocks and pages of stage 2 are pages.
+            if let Some(range) = PageRange::new(mapping.pa, mapping.bytes) {
+                visitor(range, mapping.attributes.permissions);
+            }
+        });
     }
 
     /// Whether the tables allow this access at this moment.

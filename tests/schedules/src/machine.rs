@@ -11,8 +11,8 @@ use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
-use bulkhead_mm::addr::Pa;
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 use shuttle::sync::Mutex;
 
 use crate::program::Local;
@@ -197,6 +197,9 @@ impl Hardware for Machine {
     fn allows(&self, _: usize, _: Space, _: u64, _: Access) -> bool {
         false
     }
+
+    /// No partition has memory of the normal world.
+    fn walk_non_secure(&self, _: usize, _: &mut dyn FnMut(PageRange, Permissions)) {}
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {
         self.with_mailboxes(|mailboxes| {

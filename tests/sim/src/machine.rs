@@ -12,8 +12,8 @@ use bulkhead_core::hardware::{
 };
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::virtual_interrupt::Lines;
-use bulkhead_mm::addr::Pa;
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::program::Runner;
 
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) memory: Vec<(u64, u64, u64)>,
     /// What stage 2 allows though it faulted: partition, space, page, access.
     pub(crate) allowed: Vec<(usize, Space, u64, Access)>,
+    /// Each partition's non-secure addresses by index.
+    pub(crate) non_secure: HashMap<usize, Vec<(PageRange, Permissions)>>,
     pub(crate) disabled: Vec<u32>,
     pub(crate) forwarded: Vec<u64>,
 }
@@ -239,6 +241,13 @@ impl Hardware for Machine {
         shared
             .allowed
             .contains(&(partition, space, ipa & !(PAGE - 1), access))
+    }
+
+    fn walk_non_secure(&self, partition: usize, visitor: &mut dyn FnMut(PageRange, Permissions)) {
+        let shared = self.shared.lock().unwrap();
+        for (range, permissions) in shared.non_secure.get(&partition).into_iter().flatten() {
+            visitor(*range, *permissions);
+        }
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

@@ -296,6 +296,12 @@ impl Sim {
         shared.allowed.push((partition, space, page, access));
     }
 
+    /// Maps these non-secure addresses, ascending, in stage 2 of a partition (its index), and no others.
+    pub fn map_non_secure(&self, partition: usize, map: Vec<(PageRange, Permissions)>) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.non_secure.insert(partition, map);
+    }
+
     /// Makes the memory of a mailbox slot fail.
     pub fn break_mailbox(&self, slot: usize) {
         self.shared.lock().unwrap().broken.push(slot);

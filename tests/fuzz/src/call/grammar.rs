@@ -265,6 +265,10 @@ fn arguments(
                 *x = input.long();
             }
         }
+        Function::NsResInfoGet => {
+            x[1] = u64::from(endpoint(input).0);
+            x[2] = input.choose(&[0, 0x10, 0x10, 1, 0x11, 4, 8]);
+        }
         Function::NotificationBind2
         | Function::NotificationUnbind2
         | Function::NotificationSet2

@@ -12,8 +12,8 @@ use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
-use bulkhead_mm::addr::Pa;
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{Permissions, Space};
 
 /// How many partitions there are.
 pub const PARTITIONS: usize = 4;
@@ -203,6 +203,16 @@ impl Hardware for Machine {
     /// What faults is not allowed.
     fn allows(&self, _: usize, _: Space, _: u64, _: Access) -> bool {
         false
+    }
+
+    /// Every other page, more of them in each partition: all together take several answers.
+    fn walk_non_secure(&self, partition: usize, visitor: &mut dyn FnMut(PageRange, Permissions)) {
+        let pages = u64::try_from(partition * 40).expect("small");
+        for page in 0..pages {
+            let base = Pa(NORMAL_MEMORY.0 + page * 0x2000);
+            let range = PageRange::new(base, 0x1000).expect("a page");
+            visitor(range, Permissions::READ_WRITE);
+        }
     }
 
     fn map_mailbox(&mut self, slot: usize, buffers: &MailboxBuffers) -> Result<(), OutOfMemory> {

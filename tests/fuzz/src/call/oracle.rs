@@ -21,7 +21,7 @@ pub enum Expect {
 fn results(call: Function) -> Option<usize> {
     Some(match call {
         Function::Features | Function::PartitionInfoGet => 2,
-        Function::IdGet | Function::SpmIdGet => 1,
+        Function::IdGet | Function::SpmIdGet | Function::NsResInfoGet => 1,
         Function::RxRelease
         | Function::RxAcquire
         | Function::RxtxMap

@@ -457,6 +457,11 @@ impl World {
                 self.check_rx(slot, now);
                 Rx::Consumer
             }
+            Function::NsResInfoGet if success && now.x[2] >> 32 != 0 => {
+                assert_eq!(rx, Rx::Producer, "RX is the consumer's");
+                self.check_resources(slot, now);
+                Rx::Consumer
+            }
             Function::PartitionInfoGetRegs if success => {
                 self.check_registers(call, now);
                 rx
@@ -503,6 +508,19 @@ impl World {
             size => size,
         };
         self.check_descriptors(&mailbox.rx, count, size);
+    }
+
+    /// What FFA_NS_RES_INFO_GET left in RX: whole descriptors, and nothing behind them.
+    fn check_resources(&self, slot: usize, now: &Registers) {
+        let shared = self.shared.borrow();
+        let mailbox = shared.mailboxes[slot].as_ref().expect("a mapped buffer");
+        let (written, left) = (now.x[2] >> 32, now.x[2] & 0xffff_ffff);
+        assert!(written % 16 == 0 && left % 16 == 0, "{:#x}", now.x[2]);
+        let rest = &mailbox.rx[usize::try_from(written).expect("small")..];
+        assert!(
+            rest.iter().all(|byte| *byte == 0),
+            "D8: something is left behind"
+        );
     }
 
     /// What FFA_PARTITION_INFO_GET_REGS left in x3 to x17.
