@@ -33,6 +33,7 @@ mod containment;
 mod cores;
 mod direct;
 mod discovery;
+mod extended;
 mod hostile;
 mod identity;
 mod indirect;
@@ -71,6 +72,7 @@ const FILES: &[&[Case]] = &[
     run::CASES,
     notifications::CASES,
     indirect::CASES,
+    extended::CASES,
     registers::CASES,
     state::CASES,
     leakage::CASES,

@@ -24,9 +24,12 @@ pub fn broken(reply: &Reply) -> Option<Text> {
                 | Function::PartitionInfoGetRegs,
             _
         ))
-    ) || called(reply)
-        == Some((Function::PartitionInfoGetRegs, Width::W64))
-        && reply.is(Function::Success);
+    ) || called(reply).is_some_and(|(called, _)| {
+        matches!(
+            called,
+            Function::PartitionInfoGetRegs | Function::NotificationGet2
+        )
+    }) && reply.is(Function::Success);
     if !carries_results_in_extended
         && let Some(index) =
             (8..18).find(|&index| reply.x(index) != reply.sent.x[index] && reply.x(index) != 0)

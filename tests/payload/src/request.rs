@@ -30,7 +30,15 @@ impl Request {
     pub const fn ffa(function: Function, width: Width) -> Self {
         let mut request = Self::new(function.id(width));
         request.arguments = match (function, width) {
-            (Function::MsgSendDirectReq2 | Function::MsgSendDirectResp2, _)
+            (
+                Function::MsgSendDirectReq2
+                | Function::MsgSendDirectResp2
+                | Function::NotificationBind2
+                | Function::NotificationUnbind2
+                | Function::NotificationSet2
+                | Function::NotificationGet2,
+                _,
+            )
             | (Function::ConsoleLog, Width::W64) => 18,
             _ => 8,
         };
