@@ -29,7 +29,7 @@ impl DirectForm {
         }
     }
 
-    fn request_transition(self) -> Transition {
+    pub(crate) fn request_transition(self) -> Transition {
         match self {
             Self::One => Transition::Request,
             Self::Two => Transition::Request2,
@@ -49,6 +49,9 @@ impl<H: Hardware> Spmc<H> {
     ///
     /// The order of the checks is part of the ABI: who, whom, reserved fields, what both manifests
     /// allow, the receiver's state, and last what the sender may do at this moment (G10).
+    ///
+    /// Inlined, since its second use, for logical partitions, would cost each message a frame.
+    #[inline(always)]
     pub(crate) fn direct_request(
         &self,
         core: &mut CoreState<H>,
@@ -64,12 +67,14 @@ impl<H: Hardware> Spmc<H> {
         let receiver = call.receiver();
         let from_caller = match sending {
             Some(_) => sender == own,
-            None => !sender.is_secure(),
+            None => !sender.is_secure() || (form == DirectForm::One && self.is_logical(sender)),
         };
         if !from_caller || sender == receiver {
             return Err(FfaError::InvalidParameters);
         }
-        let (partition, receiving) = self.find(receiver).ok_or(FfaError::InvalidParameters)?;
+        let Some((partition, receiving)) = self.find(receiver) else {
+            return self.request_to_logical(core, form, width, hw);
+        };
         let properties = receiving.config.properties;
         let receives = match form {
             DirectForm::One => {
@@ -280,7 +285,7 @@ fn blocked_initiator<H: Hardware>(state: &VcpuState<H>) -> Option<Initiator> {
 /// Writes a message into the registers of who gets it: what its version and the call's width carry,
 /// and nothing else of the sender's (G19, A-22).
 #[inline]
-fn deliver(
+pub(crate) fn deliver(
     to: &mut Registers,
     from: &Registers,
     message: Function,

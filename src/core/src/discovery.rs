@@ -24,7 +24,7 @@ impl<H: Hardware> Spmc<H> {
         let call = core.caller();
         let uuid = call.uuid_w1_w4();
         let wanted = Wanted::decode(call.w::<5>())?;
-        let found = self.descriptors(uuid, version).count();
+        let found = self.descriptors(uuid, version, world).count();
         if found == 0 && uuid != Uuid::NIL {
             return Err(FfaError::InvalidParameters);
         }
@@ -43,7 +43,7 @@ impl<H: Hardware> Spmc<H> {
         // A partition that another core ends meanwhile is not in the list, nor in its length.
         let mut offset = 0usize;
         let mut written = 0u64;
-        for info in self.descriptors(uuid, version).take(found) {
+        for info in self.descriptors(uuid, version, world).take(found) {
             let mut bytes = [0; partition_info::MAXIMUM_SIZE];
             let length = partition_info::encode(version, world, &info, &mut bytes)
                 .ok_or(FfaError::NoMemory)?;
@@ -86,7 +86,7 @@ impl<H: Hardware> Spmc<H> {
         if tag != current_tag && (start, tag) != (0, 0) {
             return Err(FfaError::Retry);
         }
-        let found = self.descriptors(uuid, version).count();
+        let found = self.descriptors(uuid, version, world).count();
         let last = found.checked_sub(1).ok_or(FfaError::InvalidParameters)?;
         let last = u16::try_from(last).map_err(|_| FfaError::NoMemory)?;
         if start > last {
@@ -97,7 +97,9 @@ impl<H: Hardware> Spmc<H> {
         let mut rest = bytes.as_mut_slice();
         let size = partition_info::descriptor_size(version);
         let mut written = 0u16;
-        let infos = self.descriptors(uuid, version).skip(usize::from(start));
+        let infos = self
+            .descriptors(uuid, version, world)
+            .skip(usize::from(start));
         for info in infos.take(partition_info::descriptors_per_call(version)) {
             partition_info::encode(version, world, &info, rest).ok_or(FfaError::NoMemory)?;
             rest = rest.get_mut(size..).unwrap_or_default();
@@ -134,7 +136,12 @@ impl<H: Hardware> Spmc<H> {
     /// the service's own messaging; for a caller at 1.0, whose descriptors name no service, one for
     /// each partition, with what any of its services does. With a filter the caller knows the UUID, and
     /// the field is zero (D6).
-    fn descriptors(&self, uuid: Uuid, version: Version) -> impl Iterator<Item = PartitionInfo> {
+    fn descriptors(
+        &self,
+        uuid: Uuid,
+        version: Version,
+        world: World,
+    ) -> impl Iterator<Item = PartitionInfo> {
         let all = uuid == Uuid::NIL;
         let whole = all && version == Version::V1_0;
         let per_partition = if whole { 1 } else { usize::MAX };
@@ -159,6 +166,22 @@ impl<H: Hardware> Spmc<H> {
                         image_uuid: config.image_uuid,
                         version: partition.version(),
                     })
+            })
+            .chain(self.logical_descriptors(uuid, world))
+    }
+
+    /// The logical partitions of the SPMD that match `uuid`. The SPMD tells the normal world itself.
+    fn logical_descriptors(&self, uuid: Uuid, world: World) -> impl Iterator<Item = PartitionInfo> {
+        let all = uuid == Uuid::NIL;
+        let logical = match world {
+            World::Secure => Some(self.logical.list()),
+            World::Normal => None,
+        };
+        (logical.into_iter().flatten())
+            .filter(move |info| all || info.uuid == uuid)
+            .map(move |info| PartitionInfo {
+                uuid: if all { info.uuid } else { Uuid::NIL },
+                ..info
             })
     }
 

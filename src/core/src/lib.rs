@@ -46,6 +46,7 @@ pub mod schedule;
 pub mod setup;
 pub mod spmc;
 mod spmd;
+mod spmd_lp;
 pub mod sync;
 pub mod system_state;
 pub mod trap;

@@ -15,6 +15,7 @@ impl<H: Hardware> Spmc<H> {
     /// A core is on: brings up the execution contexts that belong to it, in boot order, and then
     /// waits for the normal world.
     pub(crate) fn core_on(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        self.ask_for_logical_partitions(hw);
         core.booting = Some(0);
         self.boot_next(core, hw)
     }

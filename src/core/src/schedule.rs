@@ -362,6 +362,9 @@ impl<H: Hardware> Spmc<H> {
 
     /// The running context loses the core to the normal world, which resumes it by FFA_RUN (C-04).
     pub(crate) fn preempt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        if self.serves_logical(core) {
+            return self.end_logical_request(core, hw);
+        }
         let Some(Current {
             partition,
             slot,

@@ -13,6 +13,7 @@ use crate::normal_world::{NormalWorld, Vm};
 use crate::notify::{Scheduler, VmNotifications};
 use crate::partition::Partition;
 use crate::region::Reserved;
+use crate::spmd_lp::LogicalPartitions;
 use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 use crate::virtual_interrupt::Lines;
 
@@ -44,6 +45,7 @@ pub struct Spmc<H: Hardware + 'static> {
     pub(crate) normal_world: NormalWorld,
     pub(crate) reserved: &'static [Reserved],
     pub(crate) scheduler: Scheduler,
+    pub(crate) logical: LogicalPartitions,
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
 }
@@ -149,6 +151,7 @@ impl<H: Hardware> Spmc<H> {
             ),
             reserved: config.reserved,
             scheduler: Scheduler::default(),
+            logical: LogicalPartitions::default(),
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }

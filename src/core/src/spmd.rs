@@ -2,9 +2,10 @@
 //! What the SPMD hands to S-EL2: calls of the normal world, and what it says itself.
 
 use bulkhead_abi::framework::{self, Flags, Message};
+use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::psci::Status;
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Function, Width, function};
+use bulkhead_abi::{EndpointId, FfaError, Function, Width};
 
 use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware};
@@ -13,15 +14,28 @@ use crate::spmc::{CoreState, Spmc};
 impl<H: Hardware> Spmc<H> {
     /// The SPMD returned to S-EL2.
     pub(crate) fn spmd(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
-        let call = &core.normal_world;
-        match function::decode(call.x::<0>()) {
-            function::Call::Ffa(Function::Interrupt, _) => self.interrupted_normal_world(core, hw),
-            function::Call::Ffa(Function::MsgSendDirectReq, _)
-                if call.sender() == EndpointId::SPMD =>
-            {
-                self.framework_message(core, hw)
-            }
+        let registers = &core.normal_world;
+        let call = function::decode(registers.x::<0>());
+        if let Call::Ffa(Function::MsgSendDirectReq, width) = call
+            && registers.sender().is_secure()
+            && let Some(action) = self.request_of_el3(core, width, hw)
+        {
+            return action;
+        }
+        match call {
+            Call::Ffa(Function::Interrupt, _) => self.interrupted_normal_world(core, hw),
             call => self.call(core, call, hw),
+        }
+    }
+
+    /// A direct request of EL3 itself: of the SPMD, or of one of its logical partitions. The SPMD refuses
+    /// such senders to the normal world. `None` for any other sender.
+    #[inline(never)]
+    fn request_of_el3(&self, core: &mut CoreState<H>, width: Width, hw: &mut H) -> Option<Action> {
+        match core.normal_world.sender() {
+            EndpointId::SPMD => Some(self.framework_message(core, hw)),
+            sender if self.is_logical(sender) => Some(self.logical_request(core, width, hw)),
+            _ => None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use bulkhead_abi::Registers;
+use bulkhead_abi::function::{self, Call};
+use bulkhead_abi::registers::Extended;
+use bulkhead_abi::{FfaError, Registers};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
@@ -73,6 +75,9 @@ impl VcpuContext for Context {
     }
 }
 
+/// The SPMD's answer to a call of the SPMC, in place.
+pub type Spmd = Arc<dyn Fn(&mut Registers) + Send + Sync>;
+
 /// What all cores share.
 #[derive(Default)]
 pub(crate) struct Shared {
@@ -96,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) non_secure: HashMap<usize, Vec<(PageRange, Permissions)>>,
     pub(crate) disabled: Vec<u32>,
     pub(crate) forwarded: Vec<u64>,
+    /// What the SPMD does with calls of the SPMC.
+    pub(crate) spmd: Option<Spmd>,
 }
 
 /// An interrupt that a scenario raises.
@@ -314,8 +321,16 @@ impl Hardware for Machine {
     }
 
     fn forward_smc(&mut self, registers: &mut Registers) {
-        self.shared.lock().unwrap().forwarded.push(registers.x[0]);
-        registers.x[0] = 0;
+        let is_ffa = matches!(function::decode(registers.x[0]), Call::Ffa(..));
+        let mut shared = self.shared.lock().unwrap();
+        match shared.spmd.clone() {
+            Some(spmd) if is_ffa => spmd(registers),
+            _ if is_ffa => registers.ffa_error(Extended::Preserve, FfaError::NotSupported),
+            _ => {
+                shared.forwarded.push(registers.x[0]);
+                registers.x[0] = 0;
+            }
+        }
     }
 
     fn id_register(&self, _: SystemRegister) -> u64 {

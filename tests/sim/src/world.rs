@@ -19,7 +19,7 @@ use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
-use crate::machine::{Context, Machine, Pending, Shared};
+use crate::machine::{Context, Machine, Pending, Shared, Spmd};
 use crate::program::{Exit, Program, Runner, Sp};
 
 /// How many VMs can have mailboxes.
@@ -116,6 +116,7 @@ pub struct SimBuilder {
     specs: Vec<Spec>,
     cores: usize,
     table_pages: usize,
+    spmd: Option<Spmd>,
 }
 
 impl SimBuilder {
@@ -137,10 +138,17 @@ impl SimBuilder {
         self
     }
 
+    /// What the SPMD answers to FF-A calls of the SPMC, instead of NOT_SUPPORTED.
+    pub fn spmd(mut self, answer: impl Fn(&mut Registers) + Send + Sync + 'static) -> Self {
+        self.spmd = Some(Arc::new(answer));
+        self
+    }
+
     /// Boots core 0 up to the first FFA_MSG_WAIT to the SPMD.
     pub fn boot(self) -> Sim {
         let shared = Arc::new(Mutex::new(Shared {
             table_pages: self.table_pages,
+            spmd: self.spmd,
             memory: self
                 .specs
                 .iter()
@@ -218,6 +226,7 @@ impl Sim {
             specs: Vec::new(),
             cores: 1,
             table_pages: 64,
+            spmd: None,
         }
     }
 
