@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What FF-A 1.3 adds: more than 64 notifications, and a list of the normal world's memory that the
 //! secure world reaches.
+//!
+//! The SPMD of TF-A 2.12 passes neither the second forms of the notification calls nor FFA_NS_RES_INFO_GET
+//! on: there the normal world's tests are skipped.
 
-use bulkhead_abi::{EndpointId, Function, Version, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Version, Width};
 use bulkhead_payload::memory::MAILBOX;
 use bulkhead_payload::{Reply, Request};
 
@@ -13,82 +16,146 @@ use crate::protocol::Caller;
 use crate::{cases, ensure, fail, skip};
 
 cases! {
-    a38_a_bind_above_bit_63_round_trips: [set_half];
+    a38_partitions_signal_above_bit_63: [call_half];
+    a38_a_bind_of_the_normal_world_above_bit_63_round_trips: [call_half];
     a13_the_list_is_what_manifests_map_and_the_buffers;
 }
 
 const OS: EndpointId = EndpointId::NORMAL_WORLD;
 /// A notification below bit 64, and one above.
 const BITS: [u64; 2] = [1 << 5, 1 << 63];
+/// FFA_NOTIFICATION_GET2: every bitmap.
 const ALL: u64 = 0xf;
 
-fn needs_1_3(world: &NormalWorld) -> TestResult {
-    if world.version < Version::V1_3 {
-        skip!("this normal world speaks FF-A {}", world.version);
+/// A call of the second form with the first two registers of its bitmap, or of its first mask.
+fn second(function: Function, ids: u64, [first, next]: [u64; 2]) -> Request {
+    let flags = match function {
+        Function::NotificationGet2 => ALL,
+        _ => 0,
+    };
+    Request::ffa(function, Width::W64).with([ids, flags, first, next])
+}
+
+/// Makes the call whose 64-bit id and w1 are the first argument's halves; returns x0, x2, x3 and x4.
+fn call_half(world: &mut PartitionWorld, [call, first, next]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let functions = [
+        Function::NotificationBind2,
+        Function::NotificationUnbind2,
+        Function::NotificationSet2,
+        Function::NotificationGet2,
+    ];
+    let is_meant = |function: &Function| function.id(Width::W64) == call & 0xffff_ffff;
+    let Some(function) = functions.into_iter().find(is_meant) else {
+        fail!("{call:#x} is no call of the second form");
+    };
+    let reply = world.call(second(function, call >> 32, [first, next]));
+    Ok([reply.x(0), reply.x(2), reply.x(3), reply.x(4)])
+}
+
+/// What `partition` gets for a call of the second form: x0, x2, x3 and x4.
+fn by(
+    world: &mut NormalWorld,
+    partition: EndpointId,
+    function: Function,
+    ids: u64,
+    [first, next]: [u64; 2],
+) -> TestResult<[u64; 4]> {
+    let call = function.id(Width::W64) | ids << 32;
+    world.invoke(partition, 0, [call, first, next])
+}
+
+/// As [`by`], for a call that succeeds without results.
+fn done_by(
+    world: &mut NormalWorld,
+    partition: EndpointId,
+    function: Function,
+    ids: u64,
+    bits: [u64; 2],
+) -> TestResult {
+    let [x0, status, ..] = by(world, partition, function, ids, bits)?;
+    if x0 != Function::Success.id(Width::W32) {
+        fail!("{function} of {partition} returned {x0:#x}, x2 {status:#x}");
     }
     Ok(())
 }
 
-/// A tester that speaks 1.3.
-fn newest(world: &NormalWorld) -> TestResult<EndpointId> {
-    match (world.testers().iter()).find(|tester| tester.version >= Version::V1_3) {
-        Some(tester) => Ok(tester.id),
-        None => skip!("no tester speaks FF-A 1.3"),
+/// The testers that speak 1.3, the one that receives notifications first.
+fn newest(world: &NormalWorld) -> TestResult<(EndpointId, EndpointId)> {
+    let testers = world.testers();
+    let mut newest = testers
+        .iter()
+        .filter(|tester| tester.version >= Version::V1_3);
+    match (newest.next(), newest.next()) {
+        (Some(first), Some(second)) => Ok((first.id, second.id)),
+        _ => skip!("there are not two testers that speak FF-A 1.3"),
     }
 }
 
-/// A call of the second form with the first two registers of its bitmap.
-fn second(function: Function, ids: u64, flags: u64, [first, next]: [u64; 2]) -> Request {
-    Request::ffa(function, Width::W64).with([ids, flags, first, next])
-}
-
-/// FFA_NOTIFICATION_SET2 of these notifications to the normal world; returns x0 and x2.
-fn set_half(world: &mut PartitionWorld, [first, next, _]: [u64; 3]) -> TestResult<[u64; 4]> {
-    let ids = EndpointId::pair(world.id(), OS);
-    let reply = world.call(second(Function::NotificationSet2, ids, 0, [first, next]));
-    Ok([reply.x(0), reply.x(2), 0, 0])
-}
-
-fn get2(world: &mut NormalWorld, masks: [u64; 2]) -> TestResult<[u64; 2]> {
-    let get = second(Function::NotificationGet2, u64::from(OS.0), ALL, masks);
-    let reply = world.call(get).succeeded()?;
-    for index in [1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17] {
-        equal("an unused register", reply.x(index), 0)?;
-    }
-    Ok([reply.x(3), reply.x(4)])
-}
-
-fn a38_a_bind_above_bit_63_round_trips(world: &mut NormalWorld) -> TestResult {
-    needs_1_3(world)?;
-    let sender = newest(world)?;
-    let features = world.ffa(Function::Features, [4]).succeeded()?;
-    ensure!(
-        features.x(2) >> 11 >= 64,
-        "{:#x} says that there is no notification 127",
-        features.x(2)
-    );
-    let create = [u64::from(OS.0), 1];
-    (world.ffa(Function::NotificationBitmapCreate, create)).succeeded()?;
-    let ids = EndpointId::pair(sender, OS);
-    let bind = second(Function::NotificationBind2, ids, 0, BITS);
-    world.call(bind).succeeded()?;
-    let [x0, status, ..] = world.invoke(sender, 0, [BITS[0], BITS[1], 0])?;
-    if x0 != Function::Success.id(Width::W32) {
-        fail!("SET2 of {sender} returned {x0:#x}, x2 {status:#x}");
-    }
+fn a38_partitions_signal_above_bit_63(world: &mut NormalWorld) -> TestResult {
+    let (receiver, sender) = newest(world)?;
+    let ids = EndpointId::pair(sender, receiver);
+    done_by(world, receiver, Function::NotificationBind2, ids, BITS)?;
+    // Not bound: nothing of it is signalled.
+    let wrong = [BITS[0], BITS[1] >> 1];
+    let [x0, status, ..] = by(world, sender, Function::NotificationSet2, ids, wrong)?;
+    equal("x0", x0, Function::Error.id(Width::W32))?;
+    equal("the status", status, FfaError::Denied.to_register())?;
+    done_by(world, sender, Function::NotificationSet2, ids, BITS)?;
+    let own = u64::from(receiver.0);
+    let success = Function::Success.id(Width::W64);
     // What a mask names stays pending.
-    let found = get2(world, [0, BITS[1]])?;
-    ensure!(found == [BITS[0], 0], "{found:#x?} was got first");
-    let found = get2(world, [0, 0])?;
-    ensure!(found == [0, BITS[1]], "{found:#x?} was got then");
-    let found = get2(world, [0, 0])?;
-    ensure!(found == [0, 0], "{found:#x?} is still pending");
-    let info = Request::ffa(Function::NotificationInfoGet, Width::W64);
-    world.call(info);
-    let unbind = second(Function::NotificationUnbind2, ids, 0, BITS);
+    for (masks, expected) in [
+        ([0, BITS[1]], [BITS[0], 0]),
+        ([0, 0], [0, BITS[1]]),
+        ([0, 0], [0, 0]),
+    ] {
+        let got = by(world, receiver, Function::NotificationGet2, own, masks)?;
+        let expected = [success, 0, expected[0], expected[1]];
+        ensure!(got == expected, "GET2 returned {got:#x?}");
+    }
+    done_by(world, receiver, Function::NotificationUnbind2, ids, BITS)?;
+    world.call(Request::ffa(Function::NotificationInfoGet, Width::W64));
+    Ok(())
+}
+
+/// A call of this world that the SPMD may not know.
+fn forwarded(world: &mut NormalWorld, request: Request) -> TestResult<Reply> {
+    if world.version < Version::V1_3 {
+        skip!("this normal world speaks FF-A {}", world.version);
+    }
+    let reply = world.call(request);
+    // SMCCC's answer to an unknown call.
+    if reply.x(0) == u64::MAX {
+        skip!("this SPMD does not pass {:#x} on", request.x[0]);
+    }
+    Ok(reply)
+}
+
+fn a38_a_bind_of_the_normal_world_above_bit_63_round_trips(world: &mut NormalWorld) -> TestResult {
+    let (_, sender) = newest(world)?;
+    let ids = EndpointId::pair(sender, OS);
+    let own = u64::from(OS.0);
+    let bind = second(Function::NotificationBind2, ids, BITS);
+    forwarded(world, bind)?.refused(FfaError::Denied)?;
+    let create = Function::NotificationBitmapCreate;
+    world.ffa(create, [own, 1]).succeeded()?;
+    world.call(bind).succeeded()?;
+    done_by(world, sender, Function::NotificationSet2, ids, BITS)?;
+    for (masks, expected) in [
+        ([0, BITS[1]], [BITS[0], 0]),
+        ([0, 0], [0, BITS[1]]),
+        ([0, 0], [0, 0]),
+    ] {
+        let get = second(Function::NotificationGet2, own, masks);
+        let reply = world.call(get).succeeded()?;
+        let got = [reply.x(3), reply.x(4)];
+        ensure!(got == expected, "GET2 returned {got:#x?}");
+    }
+    let unbind = second(Function::NotificationUnbind2, ids, BITS);
     world.call(unbind).succeeded()?;
-    let owner = [u64::from(OS.0)];
-    (world.ffa(Function::NotificationBitmapDestroy, owner)).succeeded()?;
+    world.call(Request::ffa(Function::NotificationInfoGet, Width::W64));
+    let destroy = Function::NotificationBitmapDestroy;
+    world.ffa(destroy, [own]).succeeded()?;
     Ok(())
 }
 
@@ -106,7 +173,6 @@ fn region(offset: usize) -> (u64, u32, [u8; 4]) {
 const MAPPED: (u64, u32, u16) = (0x5000_0000, 4, 0x8008);
 
 fn a13_the_list_is_what_manifests_map_and_the_buffers(world: &mut NormalWorld) -> TestResult {
-    needs_1_3(world)?;
     let ask = |target: u64, flags: u64| {
         Request::ffa(Function::NsResInfoGet, Width::W64).with([target, flags])
     };
@@ -115,7 +181,7 @@ fn a13_the_list_is_what_manifests_map_and_the_buffers(world: &mut NormalWorld) -
     let [low, high] = owner.to_le_bytes();
     let direct = (address, pages, [0x33, low, high, 0]);
 
-    let reply = world.call(ask(u64::from(owner), 1)).succeeded()?;
+    let reply = forwarded(world, ask(u64::from(owner), 1))?.succeeded()?;
     ensure!(written(&reply) == (32, 0), "x2 is {:#x}", reply.x(2));
     let found = region(16);
     ensure!(found == direct, "{found:x?} is not the manifest's region");
