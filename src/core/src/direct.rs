@@ -79,7 +79,7 @@ impl<H: Hardware> Spmc<H> {
         let receives = match form {
             DirectForm::One => {
                 if call.w::<2>() != 0 {
-                    return Err(FfaError::InvalidParameters);
+                    return self.framework_request(core, width, hw);
                 }
                 properties.contains(Properties::DIRECT_REQ_RECEIVE)
             }
@@ -147,7 +147,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Takes the receiver's context if it waits for requests.
-    fn claim_receiver(
+    pub(crate) fn claim_receiver(
         &self,
         core: &CoreState<H>,
         slot: &Vcpu<H>,
@@ -188,13 +188,16 @@ impl<H: Hardware> Spmc<H> {
         let Some(current) = &core.current else {
             return Err(FfaError::Denied);
         };
-        let RuntimeModel::DirectRequest { origin, .. } = current.activation.model else {
-            return Err(FfaError::Denied);
-        };
         let call = current.context.registers();
         let reserved = match form {
-            DirectForm::One => u64::from(call.w::<2>()),
+            DirectForm::One if call.w::<2>() != 0 => {
+                return self.framework_response(core, width, hw);
+            }
+            DirectForm::One => 0,
             DirectForm::Two => call.x::<2>() | call.x::<3>(),
+        };
+        let RuntimeModel::DirectRequest { origin, .. } = current.activation.model else {
+            return Err(FfaError::Denied);
         };
         if call.sender() != own || reserved != 0 {
             return Err(FfaError::InvalidParameters);

@@ -29,6 +29,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod event;
 pub mod fault;
+pub mod framework;
 pub mod hardware;
 pub mod indirect;
 pub mod interrupt;

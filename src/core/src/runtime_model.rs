@@ -3,6 +3,7 @@
 //!
 
 use bulkhead_abi::EndpointId;
+use bulkhead_abi::framework::Message;
 
 /// How an execution context came to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,13 @@ pub enum RuntimeModel {
         origin: EndpointId,
         /// The form of the request, which the response must have too.
         form: DirectForm,
+    },
+    /// RTM_FFA_DIR_REQ: handles a framework message.
+    Framework {
+        /// Who awaits the response.
+        origin: EndpointId,
+        /// The request, which says what its response is.
+        request: Message,
     },
     /// RTM_SEC_INTERRUPT: handles a secure interrupt.
     SecureInterrupt,
@@ -116,7 +124,7 @@ impl RuntimeModel {
         match self {
             Self::Init => init,
             Self::Run => run,
-            Self::DirectRequest { .. } => request,
+            Self::DirectRequest { .. } | Self::Framework { .. } => request,
             Self::SecureInterrupt => interrupt,
         }
     }
@@ -155,6 +163,7 @@ impl RuntimeModel {
                 },
                 Transition::Response2,
             )
+            | (Self::Framework { .. }, Transition::Response2)
             | (
                 Self::DirectRequest {
                     form: DirectForm::Two,
@@ -216,6 +225,19 @@ mod tests {
         assert_eq!(
             allowed(two),
             [Request, Request2, Response2, Run, Yield, Abort]
+        );
+    }
+
+    #[test]
+    fn a24_a_framework_message_is_answered_in_the_first_form() {
+        use Transition::*;
+        let model = RuntimeModel::Framework {
+            origin: ORIGIN,
+            request: Message::VmCreatedRequest,
+        };
+        assert_eq!(
+            allowed(model),
+            [Request, Request2, Response, Run, Yield, Abort]
         );
     }
 

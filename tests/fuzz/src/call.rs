@@ -161,7 +161,7 @@ fn partition_step(world: &mut World, core: usize, input: &mut Input<'_>, step: u
             let index = vcpu.partition();
             let origin = world.known[index][vcpu.vcpu()]
                 .request
-                .map_or(EndpointId::NORMAL_WORLD, |(origin, _)| origin);
+                .map_or(EndpointId::NORMAL_WORLD, |(origin, ..)| origin);
             let call = grammar::call(input, step, Some(index), origin);
             let conduit = input.choose(&[Conduit::Smc, Conduit::Hvc]);
             world.partition_event(core, Event::Call(conduit), Expect::Reply(call));
@@ -248,13 +248,16 @@ fn message_wait_or_response(world: &World, core: usize, step: u64, own: Endpoint
     };
     let mut call = noise(step);
     match world.known[vcpu.partition()][vcpu.vcpu()].request {
-        Some((origin, function)) => {
+        Some((origin, function, flags)) => {
             call.x[0] = match function {
                 Function::MsgSendDirectReq => Function::MsgSendDirectResp.id(Width::W32),
                 _ => Function::MsgSendDirectResp2.id(Width::W64),
             };
             call.x[1] = EndpointId::pair(own, origin);
             call.x[2..4].fill(0);
+            if flags != 0 {
+                call.x[2] = flags + 1;
+            }
         }
         None => {
             call.x[..8].fill(0);

@@ -22,6 +22,11 @@ pub const IDS: [EndpointId; 4] = [
 /// The ids of VMs that have mailboxes now and then.
 pub const VM_IDS: [u16; 4] = [1, 2, 3, 0x7fff];
 
+/// The numbers of framework messages, those of VMs more often.
+const FRAMEWORK_NUMBERS: [u8; 24] = [
+    4, 6, 4, 6, 4, 6, 5, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16,
+];
+
 /// The descriptor of a VM's buffers, right or nearly so.
 pub fn vm_buffers(input: &mut Input<'_>) -> Vec<u8> {
     let composite = |input: &mut Input<'_>, first: u64| {
@@ -304,13 +309,16 @@ fn payload(input: &mut Input<'_>, second: bool, x: &mut [u64; 18]) {
     } else {
         x[2] = match choice {
             0..=0xdf => 0,
-            0xe0..=0xef => 0x8000_0000 | u64::from(input.byte() % 18),
+            0xe0..=0xef => 0x8000_0000 | u64::from(input.choose(&FRAMEWORK_NUMBERS)),
             _ => input.number(),
         };
     }
     let salt = input.long();
     for (index, x) in (0u64..).zip(&mut x[if second { 4 } else { 3 }..]) {
         *x = salt.wrapping_mul(2 * index + 1);
+    }
+    if !second && x[2] & 0x8000_0000 != 0 {
+        x[5] = u64::from(input.choose(&VM_IDS));
     }
 }
 

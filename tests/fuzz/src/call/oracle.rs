@@ -190,9 +190,18 @@ pub fn check_message(from: &Registers, to: &Registers) {
         Function::MsgSendDirectReq | Function::MsgSendDirectResp => {
             assert_eq!(to.x[0], sent.id(width));
             assert_eq!(to.x[1], from.x[1] & 0xffff_ffff);
-            for index in 3..8 {
-                assert_eq!(to.x[index], from.x[index] & width.mask(), "x{index}");
-            }
+            let w2 = from.x[2] & 0xffff_ffff;
+            assert_eq!(to.x[2], w2);
+            let payload: [u64; 5] = std::array::from_fn(|index| match (w2, sent, index) {
+                (0, _, _) => from.x[index + 3] & width.mask(),
+                // A framework message has a handle and a VM, its answer a status.
+                (_, Function::MsgSendDirectReq, 0 | 1) | (_, _, 0) => {
+                    from.x[index + 3] & 0xffff_ffff
+                }
+                (_, Function::MsgSendDirectReq, 2) => from.x[5] & 0xffff,
+                _ => 0,
+            });
+            assert_eq!(to.x[3..8], payload);
         }
         Function::MsgSendDirectReq2 | Function::MsgSendDirectResp2 => {
             assert_eq!(to.x[1], from.x[1] & 0xffff_ffff);

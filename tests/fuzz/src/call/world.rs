@@ -52,8 +52,8 @@ pub struct Core {
 #[derive(Clone, Default)]
 pub struct Known {
     expect: Option<Expect>,
-    /// Whose request it handles, and in which function.
-    pub request: Option<(EndpointId, Function)>,
+    /// Whose request it handles, in which function, and w2 of it.
+    pub request: Option<(EndpointId, Function, u64)>,
 }
 
 /// RX of an endpoint: not there, Bulkhead's, the endpoint's, or a VM's that the hypervisor acquired.
@@ -98,7 +98,10 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
         .union(Properties::AARCH64);
     let choice = input.byte();
     let properties = match choice >> 6 {
-        0..=2 => ALL,
+        0..=1 => ALL,
+        2 => ALL
+            .union(Properties::VM_CREATED)
+            .union(Properties::VM_DESTROYED),
         _ => Properties(u32::from(input.half())),
     };
     let queued = choice & 4 != 0;
@@ -145,6 +148,24 @@ fn check_service(config: &PartitionConfig, request: &Registers) {
         .filter(|service| wanted == Uuid::NIL || service.uuid == wanted)
         .any(|service| (service.messaging).contains(Properties::DIRECT_REQ2_RECEIVE));
     assert!(reached, "a request for no service: {wanted}");
+}
+
+/// A framework request comes from the hypervisor, and only to who subscribed to it.
+fn check_subscription(partition: &Partition<Machine>, request: &Registers) {
+    let subscription = match request.x[2] {
+        0x8000_0004 => Properties::VM_CREATED,
+        0x8000_0006 => Properties::VM_DESTROYED,
+        other => panic!("framework request {other:#x}"),
+    };
+    let needed = subscription.union(Properties::DIRECT_REQ_RECEIVE);
+    assert!(partition.config.properties.contains(needed));
+    assert!(partition.version() >= Version::V1_1);
+    assert_eq!(request.sender(), EndpointId::NORMAL_WORLD);
+    assert!(
+        request.x[5] != 0 && request.x[5] < 0x8000,
+        "VM {:#x}",
+        request.x[5]
+    );
 }
 
 impl World {
@@ -328,7 +349,14 @@ impl World {
                     if function == Function::MsgSendDirectReq2 {
                         check_service(&partition.config, &now);
                     }
-                    known.request = Some((now.sender(), function));
+                    let flags = match function {
+                        Function::MsgSendDirectReq => now.x[2],
+                        _ => 0,
+                    };
+                    if flags != 0 {
+                        check_subscription(partition, &now);
+                    }
+                    known.request = Some((now.sender(), function, flags));
                 }
                 (Expect::Reply(_), None) if now.x[0] == Function::Run.id(Width::W32) => {
                     known.request = None;
