@@ -48,3 +48,5 @@ pub mod tables;
 pub mod timer;
 #[cfg(target_arch = "aarch64")]
 pub mod vectors;
+#[cfg(target_arch = "aarch64")]
+pub mod wait;

@@ -6,6 +6,7 @@ use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{FfaError, Function, Registers, Version, Width};
 
 use crate::event::Action;
+use crate::framework;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel, Transition, Verdict};
@@ -76,10 +77,11 @@ impl<H: Hardware> Spmc<H> {
             return self.request_to_logical(core, form, width, hw);
         };
         let properties = receiving.config.properties;
+        let mut framework = None;
         let receives = match form {
             DirectForm::One => {
                 if call.w::<2>() != 0 {
-                    return self.framework_request(core, width, hw);
+                    framework = Some(self.framework_request(core, receiving)?);
                 }
                 properties.contains(Properties::DIRECT_REQ_RECEIVE)
             }
@@ -110,7 +112,16 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::Aborted);
         }
         let slot = receiving.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
-        let context = self.claim_receiver(core, slot, target, form)?;
+        let context = match &receiving.queue {
+            None => self.claim_receiver(core, slot, target, form)?,
+            Some(queue) => {
+                let claim = |core: &_| self.claim_receiver(core, slot, target, form);
+                match self.claim_or_queue(core, queue, target, claim)? {
+                    Some(context) => context,
+                    None => return Ok(Action::Wait),
+                }
+            }
+        };
         let extended = Extended::for_call(receiving.version(), width);
         deliver(
             context.registers_mut(),
@@ -127,6 +138,7 @@ impl<H: Hardware> Spmc<H> {
         let model = RuntimeModel::DirectRequest {
             origin: sender,
             form,
+            framework,
         };
         let activation = Activation {
             model,
@@ -147,7 +159,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Takes the receiver's context if it waits for requests.
-    pub(crate) fn claim_receiver(
+    fn claim_receiver(
         &self,
         core: &CoreState<H>,
         slot: &Vcpu<H>,
@@ -185,21 +197,26 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         self.may_transition(core, form.response_transition())?;
         let own = self.caller_id(core);
-        let Some(current) = &core.current else {
+        let Some(current) = &mut core.current else {
             return Err(FfaError::Denied);
         };
-        let call = current.context.registers();
-        let reserved = match form {
+        let RuntimeModel::DirectRequest {
+            origin, framework, ..
+        } = current.activation.model
+        else {
+            return Err(FfaError::Denied);
+        };
+        let call = current.context.registers_mut();
+        let service = match form {
             DirectForm::One if call.w::<2>() != 0 => {
-                return self.framework_response(core, width, hw);
+                framework::check_response(call, framework)?;
+                0
             }
+            DirectForm::One if framework.is_some() => return Err(FfaError::Denied),
             DirectForm::One => 0,
             DirectForm::Two => call.x::<2>() | call.x::<3>(),
         };
-        let RuntimeModel::DirectRequest { origin, .. } = current.activation.model else {
-            return Err(FfaError::Denied);
-        };
-        if call.sender() != own || reserved != 0 {
+        if call.sender() != own || service != 0 {
             return Err(FfaError::InvalidParameters);
         }
         if call.receiver() != origin {
@@ -299,7 +316,9 @@ pub(crate) fn deliver(
     let ids = u64::from(from.w::<1>());
     match form {
         DirectForm::One => {
-            to.reply(extended, [message.id(width), ids, 0, 0, 0, 0, 0, 0]);
+            // Zero, or which framework message it is.
+            let flags = u64::from(from.w::<2>());
+            to.reply(extended, [message.id(width), ids, flags, 0, 0, 0, 0, 0]);
             to.copy_direct_payload(from, width);
         }
         DirectForm::Two => {

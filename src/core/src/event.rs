@@ -23,6 +23,19 @@ pub enum Event {
     SecureInterrupt,
     /// A non-secure interrupt, or one of Group 0, is pending while a partition runs (FIQ at S-EL2).
     NonSecureInterrupt,
+    /// The core waited ([`Action::Wait`]) and does so no more.
+    Woken(Woken),
+}
+
+/// What ended the sleep of a core that waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Woken {
+    /// Another core's event, or nothing.
+    Event,
+    /// A secure interrupt is pending (IRQ at S-EL2).
+    SecureInterrupt,
+    /// A non-secure interrupt, or one of Group 0, is pending (FIQ at S-EL2).
+    NonSecureInterrupt,
 }
 
 /// What the core does after an event.
@@ -34,6 +47,9 @@ pub enum Action {
     /// Make an SMC to the SPMD with [`CoreState::normal_world`](crate::CoreState::normal_world):
     /// the normal world runs, and the next event is [`Event::Spmd`].
     Smc,
+    /// Sleep until another core calls [`signal_event`](crate::Hardware::signal_event) or an interrupt is
+    /// pending; the next event is [`Event::Woken`]. One that is signalled before the core sleeps counts.
+    Wait,
 }
 
 /// The instruction of a call.

@@ -3,18 +3,15 @@
 //!
 //! [`TABLE`] says who sends which to whom. What it does not serve ends with INVALID_PARAMETERS.
 
-use bulkhead_abi::framework::{Flags, Message, answered_status};
+use bulkhead_abi::framework::{Flags, Message};
 use bulkhead_abi::id::World;
 use bulkhead_abi::partition_info::Properties;
-use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Function, Width};
+use bulkhead_abi::{EndpointId, FfaError, Registers};
 
-use crate::event::Action;
-use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::Health;
-use crate::runtime_model::{DirectForm, RuntimeModel};
-use crate::spmc::{CoreState, Current, Spmc};
-use crate::vcpu::{Activation, Initiator, VcpuRef, VcpuState};
+use crate::hardware::Hardware;
+use crate::partition::Partition;
+use crate::runtime_model::DirectForm;
+use crate::spmc::{CoreState, Spmc};
 
 /// Who may send a framework request, and to whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,122 +59,87 @@ pub fn route(message: Message) -> Option<Route> {
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// FFA_MSG_SEND_DIRECT_REQ with w2 other than zero: only the hypervisor may send some of these, to a
-    /// partition that subscribed.
+    /// Checks an FFA_MSG_SEND_DIRECT_REQ to `receiver` with w2 other than zero, and leaves in its
+    /// registers what the receiver may see. Only the hypervisor may send some messages, to a partition that
+    /// subscribed.
     ///
     /// # Errors
     /// INVALID_PARAMETERS for reserved flags (G8), for a message that this sender may not send (G9), for a
-    /// receiver that is not there or did not subscribe, and for an id that no VM has; then as a partition
-    /// message.
+    /// receiver that did not subscribe, and for an id that no VM has.
+    #[cold]
     #[inline(never)]
     pub(crate) fn framework_request(
         &self,
         core: &mut CoreState<H>,
-        width: Width,
-        hw: &mut H,
-    ) -> Result<Action, FfaError> {
+        receiver: &Partition<H>,
+    ) -> Result<Message, FfaError> {
+        let by_partition = core.current.is_some();
         let call = core.caller();
         let Flags::Framework(message) = Flags::decode(call.w::<2>())? else {
             return Err(FfaError::InvalidParameters);
         };
-        let (sender, receiver) = (call.sender(), call.receiver());
-        let handle = [call.w::<3>(), call.w::<4>()];
-        let vm = vm_id(call.w::<5>()).ok_or(FfaError::InvalidParameters)?;
         let Some(Route::HypervisorToPartition(subscription)) = route(message) else {
             return Err(FfaError::InvalidParameters);
         };
-        if core.current.is_some() || sender != EndpointId::NORMAL_WORLD {
+        if by_partition || call.sender() != EndpointId::NORMAL_WORLD {
             return Err(FfaError::InvalidParameters);
         }
-        let (index, partition) = self.find(receiver).ok_or(FfaError::InvalidParameters)?;
         // What discovery shows to the hypervisor is what it may use.
-        let shown = partition.config.properties.shown(
-            partition.version(),
+        let shown = receiver.config.properties.shown(
+            receiver.version(),
             self.normal_world.version.get(),
             World::Normal,
         );
         if !shown.contains(subscription) {
             return Err(FfaError::InvalidParameters);
         }
-
-        let target =
-            VcpuRef::new(index, partition.vcpu_for_core(core.index)).ok_or(FfaError::Busy)?;
-        if partition.health() == Health::Aborted {
-            return Err(FfaError::Aborted);
-        }
-        let slot = partition.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
-        let context = self.claim_receiver(core, slot, target, DirectForm::One)?;
-        let [low, high] = handle;
-        let mut words = message.encode(sender, receiver, [low, high, u32::from(vm.0), 0, 0]);
-        let [id, ..] = &mut words;
-        *id = Function::MsgSendDirectReq.id(width);
-        let extended = Extended::for_call(partition.version(), width);
-        context.registers_mut().reply(extended, words);
-        let activation = Activation {
-            model: RuntimeModel::Framework {
-                origin: sender,
-                request: message,
-            },
-            initiator: Initiator::NormalWorld,
-            non_secure: partition.config.non_secure_interrupts,
-        };
-        Ok(self.run(
-            core,
-            Current {
-                partition,
-                slot,
-                vcpu: target,
-                context,
-                activation,
-            },
-            hw,
-        ))
+        let vm = vm_id(call.w::<5>()).ok_or(FfaError::InvalidParameters)?;
+        keep(call, [call.w::<3>(), call.w::<4>(), u32::from(vm.0)]);
+        Ok(message)
     }
+}
 
-    /// FFA_MSG_SEND_DIRECT_RESP with w2 other than zero: a partition's answer to a framework request,
-    /// whose status goes to who sent it.
-    ///
-    /// # Errors
-    /// DENIED without a framework request, and for another answer than its own (G14 to G16);
-    /// INVALID_PARAMETERS for reserved flags, what is no answer, and a foreign sender.
-    #[inline(never)]
-    pub(crate) fn framework_response(
-        &self,
-        core: &mut CoreState<H>,
-        width: Width,
-        hw: &mut H,
-    ) -> Result<Action, FfaError> {
-        let own = self.caller_id(core);
-        let Some(current) = &core.current else {
-            return Err(FfaError::Denied);
-        };
-        let call = current.context.registers();
-        let message = match (current.activation.model, Flags::decode(call.w::<2>())) {
-            (RuntimeModel::DirectRequest { .. } | RuntimeModel::Framework { .. }, flags) => flags?,
-            _ => return Err(FfaError::Denied),
-        };
-        let Flags::Framework(message) = message else {
-            return Err(FfaError::InvalidParameters);
-        };
-        if call.sender() != own || message.response().is_some() {
-            return Err(FfaError::InvalidParameters);
-        }
-        let RuntimeModel::Framework { origin, request } = current.activation.model else {
-            return Err(FfaError::Denied);
-        };
-        if call.receiver() != origin || request.response() != Some(message) {
-            return Err(FfaError::Denied);
-        }
-        let status = answered_status(call).cast_unsigned();
-        let mut words = message.encode(own, origin, [status, 0, 0, 0, 0]);
-        let [id, ..] = &mut words;
-        *id = Function::MsgSendDirectResp.id(width);
-        Ok(
-            self.finish(core, hw, VcpuState::Waiting, |requester, extended, _| {
-                requester.reply(extended, words)
-            }),
-        )
+/// Checks an FFA_MSG_SEND_DIRECT_RESP with w2 other than zero, whose sender handles `request` if that is a
+/// framework message, and leaves in its registers what the requester may see: the status.
+///
+/// # Errors
+/// INVALID_PARAMETERS for reserved flags and for what is no response; DENIED for one to another request
+/// (G16).
+#[cold]
+#[inline(never)]
+pub(crate) fn check_response(
+    call: &mut Registers,
+    request: Option<Message>,
+) -> Result<(), FfaError> {
+    let Flags::Framework(message) = Flags::decode(call.w::<2>())? else {
+        return Err(FfaError::InvalidParameters);
+    };
+    if message.response().is_some() {
+        return Err(FfaError::InvalidParameters);
     }
+    if request.and_then(Message::response) != Some(message) {
+        return Err(FfaError::Denied);
+    }
+    keep(call, [call.w::<3>(), 0, 0]);
+    Ok(())
+}
+
+/// The framework request that a message is whose w2 was found to be right, if it is one.
+pub(crate) fn request_of(call: &Registers, form: DirectForm) -> Option<Message> {
+    match (form, Flags::decode(call.w::<2>())) {
+        (DirectForm::One, Ok(Flags::Framework(message))) => Some(message),
+        _ => None,
+    }
+}
+
+/// Leaves these in w3 to w5, and nothing in w6 and w7, which are reserved.
+fn keep(call: &mut Registers, words: [u32; 3]) {
+    let [w3, w4, w5] = words.map(u64::from);
+    call.set_x::<3>(w3);
+    call.set_x::<4>(w4);
+    call.set_x::<5>(w5);
+    call.set_x::<6>(0);
+    call.set_x::<7>(0);
 }
 
 /// The id of a VM in bits 15:0 of w5; the other bits are ignored.

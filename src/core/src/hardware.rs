@@ -48,6 +48,9 @@ pub trait Hardware {
     /// Makes the schedule receiver interrupt pending on this core.
     fn raise_schedule_receiver(&mut self);
 
+    /// Wakes all cores that wait ([`Action::Wait`](crate::Action::Wait)) or are about to.
+    fn signal_event(&mut self);
+
     /// The core goes off after the next call of the SPMD: it must be possible to enter it at its entry
     /// point with the registers that it leaves.
     fn prepare_off(&mut self);

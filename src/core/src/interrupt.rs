@@ -94,6 +94,13 @@ impl<H: Hardware> Spmc<H> {
         }
     }
 
+    /// A secure interrupt fired while the core waited: none is due to anybody.
+    pub(crate) fn interrupt_while_waiting(&self, hw: &mut H) {
+        if let Acknowledged::Secure(intid) = hw.acknowledge() {
+            self.unowned_interrupt(intid, hw);
+        }
+    }
+
     /// A non-secure or Group 0 interrupt fired while a partition ran: EL3 handles Group 0 at once,
     /// the normal world gets the core for its own unless the partition may keep it waiting.
     pub(crate) fn non_secure_interrupt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {

@@ -40,6 +40,7 @@ pub mod notify;
 mod ns_resources;
 pub mod partition;
 pub mod power;
+pub mod queue;
 pub mod region;
 pub mod runtime_model;
 pub mod rxtx;

@@ -8,6 +8,7 @@ use crate::hardware::Hardware;
 use crate::line::Line;
 use crate::mailbox::Mailbox;
 use crate::notify::bitmaps::{Notifications, Received, Scopes};
+use crate::queue::{Place, Queue};
 use crate::region::Region;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,6 +107,7 @@ pub struct Partition<H: Hardware + 'static> {
     live: AtomicBool,
     aborted: AtomicBool,
     pub(crate) warned_smc: AtomicBool,
+    pub(crate) queue: Option<Queue<H>>,
 }
 
 impl<H: Hardware> Partition<H> {
@@ -138,7 +140,22 @@ impl<H: Hardware> Partition<H> {
             live: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             warned_smc: AtomicBool::new(false),
+            queue: None,
         }
+    }
+
+    /// Lets as many requests wait for it as `places` has elements. No effect on a multi-core partition.
+    #[must_use]
+    pub fn with_queue(mut self, places: &'static mut [Option<Place>]) -> Self {
+        if !self.is_multi_core() && !places.is_empty() {
+            self.queue = Some(Queue::new(places));
+        }
+        self
+    }
+
+    /// How many requests wait for it.
+    pub fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, Queue::length)
     }
 
     /// Its execution contexts.

@@ -112,6 +112,9 @@ impl<H: Hardware> Spmc<H> {
                 continue;
             };
             // Not being in the state that is looked for is no error here.
+            if let Some(queue) = &partition.queue {
+                queue.core_off(core.index);
+            }
             if !partition.is_multi_core() {
                 let _ = self.release_chain(core, slot);
             } else if partition.secondary_entry().is_some() {

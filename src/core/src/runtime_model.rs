@@ -18,13 +18,8 @@ pub enum RuntimeModel {
         origin: EndpointId,
         /// The form of the request, which the response must have too.
         form: DirectForm,
-    },
-    /// RTM_FFA_DIR_REQ: handles a framework message.
-    Framework {
-        /// Who awaits the response.
-        origin: EndpointId,
-        /// The request, which says what its response is.
-        request: Message,
+        /// The framework request that it is, if it is no partition message.
+        framework: Option<Message>,
     },
     /// RTM_SEC_INTERRUPT: handles a secure interrupt.
     SecureInterrupt,
@@ -124,7 +119,7 @@ impl RuntimeModel {
         match self {
             Self::Init => init,
             Self::Run => run,
-            Self::DirectRequest { .. } | Self::Framework { .. } => request,
+            Self::DirectRequest { .. } => request,
             Self::SecureInterrupt => interrupt,
         }
     }
@@ -163,7 +158,6 @@ impl RuntimeModel {
                 },
                 Transition::Response2,
             )
-            | (Self::Framework { .. }, Transition::Response2)
             | (
                 Self::DirectRequest {
                     form: DirectForm::Two,
@@ -213,6 +207,7 @@ mod tests {
         let one = RuntimeModel::DirectRequest {
             origin: ORIGIN,
             form: DirectForm::One,
+            framework: None,
         };
         assert_eq!(
             allowed(one),
@@ -221,23 +216,11 @@ mod tests {
         let two = RuntimeModel::DirectRequest {
             origin: ORIGIN,
             form: DirectForm::Two,
+            framework: None,
         };
         assert_eq!(
             allowed(two),
             [Request, Request2, Response2, Run, Yield, Abort]
-        );
-    }
-
-    #[test]
-    fn a24_a_framework_message_is_answered_in_the_first_form() {
-        use Transition::*;
-        let model = RuntimeModel::Framework {
-            origin: ORIGIN,
-            request: Message::VmCreatedRequest,
-        };
-        assert_eq!(
-            allowed(model),
-            [Request, Request2, Response, Run, Yield, Abort]
         );
     }
 

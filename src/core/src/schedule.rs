@@ -77,6 +77,12 @@ impl<H: Hardware> Spmc<H> {
         if partition.vcpu_for_core(core.index) != vcpu {
             return Err(FfaError::InvalidParameters);
         }
+        if let (Some(queue), None, Some(target)) =
+            (&partition.queue, &core.current, VcpuRef::new(index, vcpu))
+            && let Some(outcome) = self.resume_wait(core, queue, target, hw)
+        {
+            return outcome;
+        }
         if partition.health() == Health::Aborted {
             return self.run_aborted(core, slot, hw);
         }
@@ -206,6 +212,7 @@ impl<H: Hardware> Spmc<H> {
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
         let Some(Current {
+            partition,
             slot,
             context,
             activation,
@@ -220,7 +227,7 @@ impl<H: Hardware> Spmc<H> {
                 let version = self.normal_world.version.get();
                 let extended = extended_rule(version, &core.normal_world);
                 write(&mut core.normal_world, extended, context);
-                slot.rest(rest(context));
+                self.retire(partition, slot, rest(context), hw);
                 self.leave(core, hw)
             }
             Initiator::Vcpu(requester) => match self.unblock(core, requester) {
@@ -228,18 +235,27 @@ impl<H: Hardware> Spmc<H> {
                     let registers = current.context.registers_mut();
                     let extended = extended_rule(current.partition.version(), registers);
                     write(registers, extended, context);
-                    slot.rest(rest(context));
+                    self.retire(partition, slot, rest(context), hw);
                     self.run(core, current, hw)
                 }
                 Err(initiator) => {
-                    slot.rest(rest(context));
+                    self.retire(partition, slot, rest(context), hw);
                     self.hand_back(core, initiator, FfaError::Aborted, hw)
                 }
             },
             Initiator::Boot => {
-                slot.rest(rest(context));
+                self.retire(partition, slot, rest(context), hw);
                 self.boot_next(core, hw)
             }
+        }
+    }
+
+    /// Puts the context of the current run to rest, or hands it to whoever waits for it.
+    #[inline]
+    fn retire(&self, partition: &Partition<H>, slot: &Vcpu<H>, state: VcpuState<H>, hw: &mut H) {
+        match &partition.queue {
+            None => slot.rest(state),
+            Some(queue) => self.hand_on(queue, slot, state, hw),
         }
     }
 
@@ -286,6 +302,9 @@ impl<H: Hardware> Spmc<H> {
             log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
             partition.release_mailbox(vcpu.partition(), hw);
             partition.notifications.lock().stop();
+            if let Some(queue) = &partition.queue {
+                self.end_queue(queue, hw);
+            }
         }
     }
 

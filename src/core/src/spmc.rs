@@ -65,6 +65,8 @@ pub struct CoreState<H: Hardware + 'static> {
     pub(crate) exit: Option<ManagedExit>,
     /// Whether the schedule receiver interrupt is due when the core returns to the normal world.
     pub(crate) tells_scheduler: bool,
+    /// The context that the normal world's request on this core waits for, while it does ([`crate::queue`]).
+    pub(crate) waiting: Option<VcpuRef>,
     /// What is signalled to partitions on this core.
     lines: Lines,
 }
@@ -90,6 +92,7 @@ impl<H: Hardware> CoreState<H> {
             retry: None,
             exit: None,
             tells_scheduler: false,
+            waiting: None,
             lines: Lines::NONE,
         }
     }
@@ -172,6 +175,7 @@ impl<H: Hardware> Spmc<H> {
             Event::SystemRegister(access) => self.system_register(core, access, hw),
             Event::SecureInterrupt => self.secure_interrupt(core, hw),
             Event::NonSecureInterrupt => self.non_secure_interrupt(core, hw),
+            Event::Woken(why) => self.woken(core, why, hw),
         }
     }
 

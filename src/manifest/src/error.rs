@@ -108,6 +108,8 @@ pub enum Rule {
     BootOrder,
     /// A number of execution contexts that cannot be had (P13).
     ExecutionContexts,
+    /// A request queue is too long, or of a partition with more than one execution context (E-16).
+    RequestQueue,
     /// Load address, entry point, image and memory do not fit each other (P14).
     BadLayout,
     /// A version, level or state that this SPMC does not run (P15).
@@ -159,6 +161,7 @@ impl Rule {
             Self::TooMany => "is more than can be had",
             Self::BootOrder => "is not a boot order of its own",
             Self::ExecutionContexts => "is not a possible number of execution contexts",
+            Self::RequestQueue => "is no request queue that this partition can have",
             Self::BadLayout => "does not fit the partition's layout",
             Self::NotCompatible => "is not supported",
             Self::UnknownValue => "is not a defined value",

@@ -35,7 +35,7 @@ const EVERYWHERE: [&str; 5] = [
 ];
 
 /// The root of a partition's manifest (B-01 to B-23). The last four are of older bindings and of OP-TEE.
-pub(crate) const SP_ROOT: [&str; 34] = [
+pub(crate) const SP_ROOT: [&str; 35] = [
     "ffa-version",
     "uuid",
     "id",
@@ -70,6 +70,7 @@ pub(crate) const SP_ROOT: [&str; 34] = [
     "mem-size",
     "stream-endpoint-ids",
     "run-time-model",
+    "bulkhead,request-queue",
 ];
 
 /// A child of `services` (B-03).

@@ -76,6 +76,11 @@ pub fn check_partition<'a>(
     let (id, id_warning) = effective_id(spmc, vm, sp, earlier.clone())?;
     check_boot_order(sp, earlier.clone())?;
     let (vcpu_count, vcpu_warning) = vcpus(spmc, vm, sp)?;
+    if sp.request_queue != 0 && vcpu_count != 1 {
+        return Err(
+            in_root(sp::REQUEST_QUEUE, Rule::RequestQueue).value(u64::from(sp.request_queue))
+        );
+    }
     let (memory, size_warning) = memory(spmc, vm, sp)?;
     let others = Others {
         reserved,

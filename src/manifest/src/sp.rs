@@ -19,7 +19,7 @@ use crate::service::{self, Binding, Service};
 
 pub(crate) use fields::{
     ABORT_ACTION, BOOT_ORDER, CONTEXTS, ENTRYPOINT, EXECUTION_STATE, GP_REGISTER_PACKAGE, ID,
-    LOAD_ADDRESS, MEM_SIZE,
+    LOAD_ADDRESS, MEM_SIZE, REQUEST_QUEUE,
 };
 pub(crate) use regions::claimed;
 
@@ -80,6 +80,9 @@ pub struct SpManifest<'a> {
     pub power_management_messages: Option<PowerMessages>,
     /// The VM messages that it subscribes to.
     pub vm_availability_messages: VmMessages,
+    /// `bulkhead,request-queue`: how many requests of the normal world may wait for the partition while it is
+    /// busy, up to 8; 0 where the manifest does not say (E-16).
+    pub request_queue: u8,
     /// The partition knows all lifecycle states.
     pub lifecycle_support: bool,
     /// What a fatal error of the partition leads to; `None` leaves it to the SPMC.
@@ -172,6 +175,7 @@ impl<'a> SpManifest<'a> {
             boot_info: linked::boot_info(root)?,
             power_management_messages: fields::power_messages(root)?,
             vm_availability_messages: fields::vm_messages(root)?,
+            request_queue: fields::request_queue(root)?,
             lifecycle_support: root.flag(fields::LIFECYCLE)?,
             abort_action: fields::abort_action(root)?,
             has_primary_scheduler: root.flag(fields::HAS_SCHEDULER)?,

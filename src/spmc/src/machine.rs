@@ -10,7 +10,7 @@ use bulkhead_arch::features::Features;
 use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor, SCHEDULE_RECEIVER};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
-use bulkhead_arch::{conduit, entry, id_registers, percore, timer};
+use bulkhead_arch::{conduit, entry, id_registers, percore, timer, wait};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
 use bulkhead_core::mailbox::MailboxBuffers;
@@ -170,6 +170,10 @@ impl Hardware for Machine {
 
     fn raise_schedule_receiver(&mut self) {
         self.cpu.interface.raise_schedule_receiver();
+    }
+
+    fn signal_event(&mut self) {
+        wait::signal();
     }
 
     fn prepare_off(&mut self) {

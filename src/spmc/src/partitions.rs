@@ -252,7 +252,10 @@ fn make(
         0
     };
     let received = arena.slice(received, |_, _| Ok::<_, ArenaFull>(Received::default()))?;
-    Ok(Partition::new(config, vcpus, received))
+    let places = arena.slice(usize::from(manifest.request_queue), |_, _| {
+        Ok::<_, ArenaFull>(None)
+    })?;
+    Ok(Partition::new(config, vcpus, received).with_queue(places))
 }
 
 /// What the partition has, by name.

@@ -10,7 +10,9 @@ use bulkhead_arch::conduit;
 use bulkhead_arch::features::{Allowed, Features};
 use bulkhead_arch::switch::{self, Cpu};
 use bulkhead_arch::syndrome::{self, Outcome};
+use bulkhead_arch::wait::{self, Pending};
 use bulkhead_arch::{percore, refuse};
+use bulkhead_core::event::Woken;
 use bulkhead_core::{Action, CoreState, Event, Spmc, VcpuContext};
 
 use crate::machine::{Machine, Shared};
@@ -74,6 +76,7 @@ impl Firmware {
             event = match self.spmc.handle(&mut core, event, &mut machine) {
                 Action::Enter => enter(&mut core, &mut machine.cpu),
                 Action::Smc => leave(&mut core.normal_world, &mut machine.cpu),
+                Action::Wait => wait(),
             };
         }
     }
@@ -97,6 +100,15 @@ fn enter(core: &mut CoreState<Machine>, cpu: &mut Cpu) -> Event {
             Outcome::Resume => {}
         }
     }
+}
+
+/// Sleeps until another core signals or an interrupt is pending.
+fn wait() -> Event {
+    Event::Woken(match wait::wait() {
+        Pending::None => Woken::Event,
+        Pending::Irq => Woken::SecureInterrupt,
+        Pending::Fiq => Woken::NonSecureInterrupt,
+    })
 }
 
 /// Lets the SPMD have the core with the answer in `registers`, until it returns.

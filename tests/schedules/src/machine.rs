@@ -185,6 +185,10 @@ impl Hardware for Machine {
         self.schedule_receiver += 1;
     }
 
+    fn signal_event(&mut self) {
+        self.events.signal();
+    }
+
     fn prepare_off(&mut self) {}
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {

@@ -134,6 +134,8 @@ pub struct Machine {
     pub group0_handled: u32,
     /// How often the core made ready to go off.
     pub prepared_off: u32,
+    /// How often cores that wait were woken.
+    pub events: u32,
     /// How often the schedule receiver interrupt was raised.
     pub schedule_receiver: u32,
     /// Whether the normal world has the schedule receiver interrupt enabled.
@@ -158,6 +160,7 @@ impl Machine {
             in_spin: VecDeque::new(),
             group0_handled: 0,
             prepared_off: 0,
+            events: 0,
             schedule_receiver: 0,
             scheduler_listens: false,
             scheduler_is_non_secure: true,
@@ -230,6 +233,10 @@ impl Hardware for Machine {
         if self.scheduler_listens {
             self.pending.push_back(Pending::NonSecure);
         }
+    }
+
+    fn signal_event(&mut self) {
+        self.events += 1;
     }
 
     fn prepare_off(&mut self) {

@@ -7,7 +7,7 @@ use bulkhead_abi::framework;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
-use bulkhead_core::event::{Access, Action, Event};
+use bulkhead_core::event::{Access, Action, Event, Woken};
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
@@ -34,6 +34,7 @@ pub const SPMC: EndpointId = EndpointId(0x8000);
 pub struct Spec {
     config: PartitionConfig,
     multi_core: bool,
+    queue: usize,
     program: Program,
 }
 
@@ -77,6 +78,7 @@ impl Spec {
         Self {
             config,
             multi_core: false,
+            queue: 0,
             program: Arc::new(program),
         }
     }
@@ -84,6 +86,12 @@ impl Spec {
     /// Gives it an execution context for each core.
     pub fn multi_core(mut self) -> Self {
         self.multi_core = true;
+        self
+    }
+
+    /// Lets as many requests wait for it.
+    pub fn queue(mut self, length: usize) -> Self {
+        self.queue = length;
         self
     }
 
@@ -172,6 +180,7 @@ impl SimBuilder {
                     .collect();
                 let received = vec![Received::default(); count];
                 Partition::new(spec.config.clone(), vcpus.leak(), received.leak())
+                    .with_queue(vec![None; spec.queue].leak())
             })
             .collect();
         let partitions = partitions.leak();
@@ -363,7 +372,7 @@ pub struct Core {
 impl Core {
     /// Switches the core on; its partitions initialise.
     pub fn switch_on(&mut self) {
-        let reply = self.drive(Event::CoreOn);
+        let reply = self.drive(Event::CoreOn).expect("the core boots");
         assert_eq!(
             reply.x[0],
             Function::MsgWait.id(Width::W32),
@@ -389,8 +398,19 @@ impl Core {
 
     /// Makes a call from the normal world and returns the registers that come back.
     pub fn call(&mut self, registers: &Registers) -> Registers {
+        self.start(registers).expect("the core waits")
+    }
+
+    /// Makes a call from the normal world; `None` if the core waits ([`go_on`](Self::go_on)).
+    pub fn start(&mut self, registers: &Registers) -> Option<Registers> {
         self.state.normal_world = registers.clone();
         self.drive(Event::Spmd)
+    }
+
+    /// An event wakes the core, which waits; the registers that come back to the normal world, unless it
+    /// waits again.
+    pub fn go_on(&mut self) -> Option<Registers> {
+        self.drive(Event::Woken(Woken::Event))
     }
 
     /// Raises an interrupt on this core at once: it is taken before the next partition runs.
@@ -403,7 +423,7 @@ impl Core {
         self.machine.in_spin.push_back(interrupt);
     }
 
-    fn drive(&mut self, mut event: Event) -> Registers {
+    fn drive(&mut self, mut event: Event) -> Option<Registers> {
         loop {
             self.machine.now += self.machine.ticks_per_event;
             match self.spmc.handle(&mut self.state, event, &mut self.machine) {
@@ -416,9 +436,16 @@ impl Core {
                         self.state.running().is_none(),
                         "a partition is left running"
                     );
-                    return self.state.normal_world.clone();
+                    return Some(self.state.normal_world.clone());
                 }
                 Action::Enter => event = self.enter(),
+                Action::Wait => {
+                    event = Event::Woken(match self.interrupt() {
+                        Some(Event::SecureInterrupt) => Woken::SecureInterrupt,
+                        Some(_) => Woken::NonSecureInterrupt,
+                        None => return None,
+                    });
+                }
             }
         }
     }

@@ -147,6 +147,7 @@ fn partition(manifest: &SpManifest<'_>) {
         manifest.power_management_messages,
         manifest.vm_availability_messages
     );
+    println!("  request queue {}", manifest.request_queue);
     println!(
         "  lifecycle support {}, abort action {:?}, primary scheduler {}, uncut memory calls {}",
         manifest.lifecycle_support,

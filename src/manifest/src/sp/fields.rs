@@ -91,6 +91,10 @@ pub(super) const VM_MESSAGES: Field = Field::new(
     "vm-availability-messages",
     "write vm-availability-messages = <0>; to <3>;",
 );
+pub(crate) const REQUEST_QUEUE: Field = Field::new(
+    "bulkhead,request-queue",
+    "write bulkhead,request-queue = <1>; to <8>; with execution-ctx-count = <1>;",
+);
 pub(super) const LIFECYCLE: Field = Field::new("lifecycle-support", "write lifecycle-support;");
 pub(crate) const ABORT_ACTION: Field = Field::new(
     "abort-action",
@@ -302,6 +306,15 @@ pub(super) fn vm_messages<'a>(root: Node<'_, 'a>) -> Result<VmMessages, Manifest
         })
     })?;
     Ok(messages.unwrap_or_default())
+}
+
+pub(super) fn request_queue<'a>(root: Node<'_, 'a>) -> Result<u8, ManifestError<'a>> {
+    let length = value(root, REQUEST_QUEUE, Rule::RequestQueue, |length| {
+        u8::try_from(length)
+            .ok()
+            .filter(|length| (1..=8).contains(length))
+    })?;
+    Ok(length.unwrap_or(0))
 }
 
 pub(super) fn abort_action<'a>(

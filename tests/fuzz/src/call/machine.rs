@@ -190,6 +190,8 @@ impl Hardware for Machine {
 
     fn raise_schedule_receiver(&mut self) {}
 
+    fn signal_event(&mut self) {}
+
     fn prepare_off(&mut self) {}
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {

@@ -291,6 +291,7 @@ impl World {
                 self.cores[core].state.normal_world.clone()
             }
             Action::Enter => self.partition_goes_on(core, before),
+            Action::Wait => unreachable!("no partition has a queue"),
         };
         if let Some(call) = &call {
             if before != self.cores[core].place {
