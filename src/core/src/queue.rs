@@ -51,8 +51,8 @@ pub struct Queue<H: Hardware + 'static>(Mutex<Places<H>>);
 struct Places<H: Hardware + 'static> {
     /// The first come first; what is empty is at the end.
     places: &'static mut [Option<Place>],
-    /// The partition's context, for the core that waits at this index.
-    handed: Option<(usize, Context<H>)>,
+    /// The partition's context, and the request that it is for: its core has not seen it yet.
+    handed: Option<(Context<H>, Place)>,
 }
 
 impl<H: Hardware> Queue<H> {
@@ -105,16 +105,16 @@ impl<H: Hardware> Places<H> {
         Ok(())
     }
 
-    /// The first core that waits.
-    fn next(&self) -> Option<usize> {
+    /// Takes the request of the first core that waits out.
+    fn next(&mut self) -> Option<Place> {
         let mut places = self.places.iter().flatten();
-        places.find(|place| place.present).map(|place| place.core)
+        let core = places.find(|place| place.present)?.core;
+        self.remove(core)
     }
 
     /// What `core` waits for: the context, and the request that it has for it.
     fn turn(&mut self, core: usize) -> Option<(Context<H>, Place)> {
-        let (_, context) = self.handed.take_if(|(to, _)| *to == core)?;
-        Some((context, self.remove(core)?))
+        self.handed.take_if(|(_, place)| place.core == core)
     }
 }
 
@@ -131,7 +131,7 @@ impl<H: Hardware> Spmc<H> {
         core: &mut CoreState<H>,
         queue: &Queue<H>,
         target: VcpuRef,
-        claim: impl FnOnce(&CoreState<H>) -> Result<Context<H>, FfaError>,
+        claim: impl Fn(&CoreState<H>) -> Result<Context<H>, FfaError>,
     ) -> Result<Option<Context<H>>, FfaError> {
         let mut queue = queue.0.lock();
         if queue.of(core.index).is_some() {
@@ -303,8 +303,8 @@ impl<H: Hardware> Spmc<H> {
         let mut queue = queue.0.lock();
         match (state, queue.next()) {
             (VcpuState::Waiting(context), Some(next)) => {
-                slot.rest(VcpuState::Running { core: next });
-                queue.handed = Some((next, context));
+                slot.rest(VcpuState::Running { core: next.core });
+                queue.handed = Some((context, next));
                 drop(queue);
                 hw.signal_event();
             }

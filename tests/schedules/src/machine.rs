@@ -13,7 +13,7 @@ use bulkhead_core::hardware::{
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
-use shuttle::sync::Mutex;
+use shuttle::sync::{Condvar, Mutex};
 
 use crate::program::Local;
 
@@ -105,12 +105,44 @@ pub struct Mailboxes {
     pub normal_world_tx: Vec<u8>,
 }
 
+/// The event registers of all cores: what SEV sets and WFE waits for.
+pub struct Events {
+    set: Mutex<Vec<bool>>,
+    bell: Condvar,
+}
+
+impl Events {
+    /// Of so many cores; no event has come.
+    pub fn new(cores: usize) -> Self {
+        Self {
+            set: Mutex::new(vec![false; cores]),
+            bell: Condvar::new(),
+        }
+    }
+
+    fn signal(&self) {
+        self.set.lock().expect("a core failed").fill(true);
+        self.bell.notify_all();
+    }
+
+    /// Sleeps until `core` has an event, and takes it.
+    pub fn wait(&self, core: usize) {
+        let mut set = self.set.lock().expect("a core failed");
+        while !set[core] {
+            set = self.bell.wait(set).expect("a core failed");
+        }
+        set[core] = false;
+    }
+}
+
 /// The hardware of a core.
 pub struct Machine {
     /// The core's index.
     pub core: usize,
     /// What all cores share.
     pub mailboxes: Arc<Mutex<Mailboxes>>,
+    /// The event registers of all cores.
+    pub events: Arc<Events>,
     /// Whether non-secure interrupts are masked.
     pub masked: bool,
     /// Whether the time of whoever runs is bounded.

@@ -6,6 +6,7 @@ pub mod crossing;
 pub mod mailbox;
 pub mod power;
 pub mod preemption;
+pub mod queue;
 pub mod version;
 
 use crate::world::{Core, Spec, boot};

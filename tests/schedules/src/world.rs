@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width, framework};
-use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind};
+use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind, Woken};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
@@ -21,7 +21,9 @@ use bulkhead_sim::{call, error, request};
 use shuttle::rand::Rng;
 
 use crate::lease::Lease;
-use crate::machine::{Context, IMAGE, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, image};
+use crate::machine::{
+    Context, Events, IMAGE, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, image,
+};
 use crate::program::{Deed, Step, Turn, deeds};
 
 /// The normal world.
@@ -57,6 +59,8 @@ pub enum Spec {
     Single,
     /// With one execution context that keeps non-secure interrupts waiting.
     Queued,
+    /// With one execution context, for which so many requests may wait.
+    Waited(usize),
     /// With an execution context for each core.
     Multi,
     /// The same, and each context but the first does this before it waits.
@@ -134,7 +138,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         .enumerate()
         .map(|(index, spec)| {
             let count = match spec {
-                Spec::Single | Spec::Queued => 1,
+                Spec::Single | Spec::Queued | Spec::Waited(_) => 1,
                 Spec::Multi | Spec::MultiDoing(_) | Spec::MultiWithoutEntry => cores,
             };
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
@@ -145,7 +149,13 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             let received = vec![Received::default(); count];
             // SAFETY: as above.
             let (vcpus, received) = unsafe { (lease.lend(vcpus), lease.lend(received)) };
-            Partition::new(config(index, *spec), vcpus, received)
+            let length = match spec {
+                Spec::Waited(length) => *length,
+                _ => 0,
+            };
+            // SAFETY: as above.
+            let places = unsafe { lease.lend(vec![None; length]) };
+            Partition::new(config(index, *spec), vcpus, received).with_queue(places)
         })
         .collect();
     let memory = PageRange::new(Pa(NORMAL_MEMORY), 64 * PAGE).expect("a range");
@@ -173,6 +183,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         slots: (0..slots).map(|_| None).collect(),
         normal_world_tx: Vec::new(),
     }));
+    let events = Arc::new(Events::new(cores));
     let mut cores: Vec<Core> = (0..cores)
         .map(|index| Core {
             world: world.clone(),
@@ -180,6 +191,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             machine: Machine {
                 core: index,
                 mailboxes: mailboxes.clone(),
+                events: events.clone(),
                 masked: false,
                 bounded: false,
                 expired: false,
@@ -361,6 +373,8 @@ impl Core {
 
     fn drive(&mut self, mut event: Event) -> Registers {
         let world = self.world.clone();
+        // How often the core is interrupted while it waits.
+        let mut interrupts = 2;
         loop {
             let before = self.state.running();
             let ended: Vec<bool> = (0..world.specs.len())
@@ -383,6 +397,14 @@ impl Core {
                         "CV6: an ended partition is entered"
                     );
                     event = self.enter(before != Some(vcpu));
+                }
+                Action::Wait if interrupts != 0 && pick(4) == 0 => {
+                    interrupts -= 1;
+                    event = Event::Woken(Woken::NonSecureInterrupt);
+                }
+                Action::Wait => {
+                    self.machine.events.wait(self.index());
+                    event = Event::Woken(Woken::Event);
                 }
             }
         }

@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 17] = [
+const MISTAKES: [Mistake; 21] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -171,6 +171,41 @@ const MISTAKES: [Mistake; 17] = [
         wrong: "partition.secondary_entry().or(made!().then_some(0))?",
         scenario: "w1_w2_w5_cores_come_and_go",
         says: "W1: no entry",
+    },
+    Mistake {
+        name: "queue: nobody is woken at the turn",
+        file: "queue.rs",
+        right: "drop(queue);\n                hw.signal_event();",
+        wrong: "drop(queue); if !made!() { hw.signal_event(); }",
+        scenario: "e16_three_cores_wait_for_one_partition",
+        says: "deadlock! blocked tasks",
+    },
+    Mistake {
+        name: "queue: the partition is looked at before the lock",
+        file: "queue.rs",
+        right: "let mut queue = queue.0.lock();\n        if queue.of(core.index).is_some() {\n            \
+                return Err(FfaError::Busy);\n        }\n        match claim(core) {",
+        wrong: "let early = made!().then(|| claim(core)); let mut queue = queue.0.lock(); \
+                match early.unwrap_or_else(|| claim(core)) {",
+        scenario: "e16_three_cores_wait_for_one_partition",
+        says: "deadlock! blocked tasks",
+    },
+    Mistake {
+        name: "queue: a request that is resumed keeps its place",
+        file: "queue.rs",
+        right: "let place = queue.remove(core.index)?;\n                drop(queue);",
+        wrong: "let place = if made!() { queue.of(core.index)?.clone() } else { \
+                queue.remove(core.index)? }; drop(queue);",
+        scenario: "e16_three_cores_wait_for_one_partition",
+        says: "E-16",
+    },
+    Mistake {
+        name: "queue: nobody is woken at the partition's end",
+        file: "queue.rs",
+        right: "drop(queue.0.lock());\n        hw.signal_event();",
+        wrong: "drop(queue.0.lock()); if !made!() { hw.signal_event(); }",
+        scenario: "e16_k8_a_partition_ends_while_cores_wait",
+        says: "deadlock! blocked tasks",
     },
 ];
 

@@ -2,7 +2,7 @@
 //! Each scenario under many schedules; see [`explore`] for how many, and for how one is run again.
 
 use bulkhead_schedules::explore::explore;
-use bulkhead_schedules::scenarios::{abort, crossing, mailbox, power, preemption, version};
+use bulkhead_schedules::scenarios::{abort, crossing, mailbox, power, preemption, queue, version};
 
 /// One test a scenario, of the same name.
 macro_rules! explored {
@@ -30,6 +30,10 @@ explored! {
     mailbox::m13_two_cores_forward_the_same_vm,
     mailbox::m9_no_page_is_in_two_mailboxes,
     mailbox::m16_two_contexts_share_the_mailbox_of_a_partition,
+    queue::e16_three_cores_wait_for_one_partition,
+    queue::e16_two_cores_wait_and_cross,
+    queue::e16_k8_a_partition_ends_while_cores_wait,
+    queue::e16_a_queue_is_full,
     power::w1_w2_w5_cores_come_and_go,
     power::w1_k8_k11_a_partition_ends_while_a_core_comes_on,
 }
