@@ -77,11 +77,10 @@ impl<H: Hardware> Spmc<H> {
             return self.request_to_logical(core, form, width, hw);
         };
         let properties = receiving.config.properties;
-        let mut framework = None;
         let receives = match form {
             DirectForm::One => {
                 if call.w::<2>() != 0 {
-                    framework = Some(self.framework_request(core, receiving)?);
+                    self.framework_request(core, receiving)?;
                 }
                 properties.contains(Properties::DIRECT_REQ_RECEIVE)
             }
@@ -112,16 +111,10 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::Aborted);
         }
         let slot = receiving.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
-        let context = match &receiving.queue {
-            None => self.claim_receiver(core, slot, target, form)?,
-            Some(queue) => {
-                let claim = |core: &_| self.claim_receiver(core, slot, target, form);
-                match self.claim_or_queue(core, queue, target, claim)? {
-                    Some(context) => context,
-                    None => return Ok(Action::Wait),
-                }
-            }
-        };
+        if receiving.queue.is_some() || (form == DirectForm::One && core.caller().w::<2>() != 0) {
+            return self.uncommon_request(core, target, form, hw);
+        }
+        let context = self.claim_receiver(core, slot, target, form)?;
         let extended = Extended::for_call(receiving.version(), width);
         deliver(
             context.registers_mut(),
@@ -138,7 +131,7 @@ impl<H: Hardware> Spmc<H> {
         let model = RuntimeModel::DirectRequest {
             origin: sender,
             form,
-            framework,
+            framework: None,
         };
         let activation = Activation {
             model,
@@ -222,21 +215,16 @@ impl<H: Hardware> Spmc<H> {
         if call.receiver() != origin {
             return Err(FfaError::Denied);
         }
-        Ok(self.finish(
-            core,
-            hw,
-            VcpuState::Waiting,
-            |requester, extended, context| {
-                deliver(
-                    requester,
-                    context.registers(),
-                    form.response(),
-                    form,
-                    width,
-                    extended,
-                );
-            },
-        ))
+        Ok(self.finish(core, hw, |requester, extended, context| {
+            deliver(
+                requester,
+                context.registers(),
+                form.response(),
+                form,
+                width,
+                extended,
+            );
+        }))
     }
 
     /// Whether the running context may make `call` in its runtime model; the normal world may make
@@ -255,7 +243,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Whether `target` waits, directly or not, for the context that runs on `core` (C1, C2).
-    fn is_ancestor(&self, core: &CoreState<H>, target: VcpuRef) -> bool {
+    pub(crate) fn is_ancestor(&self, core: &CoreState<H>, target: VcpuRef) -> bool {
         self.ancestors(core).any(|vcpu| vcpu == target)
     }
 

@@ -72,7 +72,7 @@ impl<H: Hardware> Spmc<H> {
         &self,
         core: &mut CoreState<H>,
         receiver: &Partition<H>,
-    ) -> Result<Message, FfaError> {
+    ) -> Result<(), FfaError> {
         let by_partition = core.current.is_some();
         let call = core.caller();
         let Flags::Framework(message) = Flags::decode(call.w::<2>())? else {
@@ -95,7 +95,7 @@ impl<H: Hardware> Spmc<H> {
         }
         let vm = vm_id(call.w::<5>()).ok_or(FfaError::InvalidParameters)?;
         keep(call, [call.w::<3>(), call.w::<4>(), u32::from(vm.0)]);
-        Ok(message)
+        Ok(())
     }
 }
 

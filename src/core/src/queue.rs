@@ -26,13 +26,17 @@ use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 
+use crate::direct::deliver;
 use crate::event::{Action, Woken};
+use crate::framework;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
 use crate::sync::Mutex;
-use crate::vcpu::{ANY_CORE, Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{
+    ANY_CORE, Activation, Context, Initiator, NonSecureInterrupts, VcpuRef, VcpuState,
+};
 
 /// A request in a queue.
 #[derive(Clone, Debug)]
@@ -105,11 +109,10 @@ impl<H: Hardware> Places<H> {
         Ok(())
     }
 
-    /// Takes the request of the first core that waits out.
-    fn next(&mut self) -> Option<Place> {
+    /// The first core that waits.
+    fn first(&self) -> Option<usize> {
         let mut places = self.places.iter().flatten();
-        let core = places.find(|place| place.present)?.core;
-        self.remove(core)
+        places.find(|place| place.present).map(|place| place.core)
     }
 
     /// What `core` waits for: the context, and the request that it has for it.
@@ -119,41 +122,63 @@ impl<H: Hardware> Places<H> {
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// Claims the context of a partition with a queue for the request in the caller's registers, or puts
-    /// the request into the queue: `None`, and the core waits.
+    /// A direct request whose checks are done, to a partition with a queue or of a framework message.
     ///
     /// # Errors
-    /// As without a queue; BUSY when it is full and when the core has a request in it.
+    /// Those of a request to a partition that does not wait; with a queue BUSY only for who may not wait,
+    /// when it is full, and when the core has a request in it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn claim_or_queue(
+    pub(crate) fn uncommon_request(
         &self,
         core: &mut CoreState<H>,
-        queue: &Queue<H>,
         target: VcpuRef,
-        claim: impl Fn(&CoreState<H>) -> Result<Context<H>, FfaError>,
-    ) -> Result<Option<Context<H>>, FfaError> {
-        let mut queue = queue.0.lock();
-        if queue.of(core.index).is_some() {
+        form: DirectForm,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        let partition = self.partition(target).ok_or(FfaError::Busy)?;
+        let slot = partition.vcpus.get(target.vcpu()).ok_or(FfaError::Busy)?;
+        let request = core.caller().clone();
+        let mut queue = partition.queue.as_ref().map(|queue| queue.0.lock());
+        let has_place = |queue: &mut Places<H>| queue.of(core.index).is_some();
+        if queue.as_deref_mut().is_some_and(has_place) {
             return Err(FfaError::Busy);
         }
-        match claim(core) {
-            Ok(context) => return Ok(Some(context)),
-            Err(FfaError::Busy) if core.current.is_none() && self.will_be_free(core, target) => {}
-            Err(error) => return Err(error),
+        let claimed = slot.claim(core.index, |state| match state {
+            VcpuState::Waiting(_) => self.may_transition(core, form.request_transition()),
+            VcpuState::Aborted(_) => Err(FfaError::Aborted),
+            _ => Err(FfaError::Busy),
+        });
+        match (claimed, &mut queue) {
+            (Ok(VcpuState::Waiting(context)), _) => {
+                drop(queue);
+                let initiator = (self.inherited(core), self.block(core, target, hw));
+                Ok(self.begin(core, partition, target, context, &request, initiator, hw))
+            }
+            (Ok(other), _) => {
+                // Excluded by the claim.
+                slot.rest(other);
+                Err(FfaError::Busy)
+            }
+            (Err(FfaError::Busy), _) if self.is_ancestor(core, target) => Err(FfaError::Denied),
+            (Err(FfaError::Busy), Some(queue))
+                if core.current.is_none() && self.will_be_free(core, target) =>
+            {
+                queue.push(Place {
+                    core: core.index,
+                    present: true,
+                    request,
+                })?;
+                // Whoever ends the partition signals after this, or has ended it before.
+                if partition.is_ended() {
+                    queue.remove(core.index);
+                    return Err(FfaError::Aborted);
+                }
+                core.waiting = Some(target);
+                Ok(Action::Wait)
+            }
+            (Err(error), _) => Err(error),
         }
-        queue.push(Place {
-            core: core.index,
-            present: true,
-            request: core.normal_world.clone(),
-        })?;
-        // Whoever ends the partition signals after this, or has ended it before.
-        if self.partition(target).is_none_or(Partition::is_ended) {
-            queue.remove(core.index);
-            return Err(FfaError::Aborted);
-        }
-        core.waiting = Some(target);
-        Ok(None)
     }
 
     /// Whether another core can end what keeps `target`. One that has not started yet has nothing to end,
@@ -204,7 +229,7 @@ impl<H: Hardware> Spmc<H> {
         if let Some((context, place)) = queue.turn(core.index) {
             drop(queue);
             core.waiting = None;
-            return self.begin(core, partition, target, context, &place.request, hw);
+            return self.deliver_waited(core, partition, target, context, &place.request, hw);
         }
         if partition.is_ended() {
             queue.remove(core.index);
@@ -256,15 +281,12 @@ impl<H: Hardware> Spmc<H> {
             queue.remove(core.index);
             return Some(Err(FfaError::Aborted));
         }
-        let claimed = slot.claim(core.index, |state| match state {
-            VcpuState::Waiting(_) => Ok(()),
-            _ => Err(()),
-        });
+        let claimed = slot.claim(core.index, is_waiting);
         match claimed {
             Ok(VcpuState::Waiting(context)) => {
                 let place = queue.remove(core.index)?;
                 drop(queue);
-                Some(Ok(self.begin(
+                Some(Ok(self.deliver_waited(
                     core,
                     partition,
                     target,
@@ -290,26 +312,32 @@ impl<H: Hardware> Spmc<H> {
         }
     }
 
-    /// Puts the context of a partition with a queue to rest; if a core waits for it, that has it now.
+    /// The current context of a partition with a queue waits. If a core waits for it, that has it now.
     #[cold]
     #[inline(never)]
-    pub(crate) fn hand_on(
+    pub(crate) fn finish_and_hand_on(
         &self,
-        queue: &Queue<H>,
-        slot: &Vcpu<H>,
-        state: VcpuState<H>,
+        core: &mut CoreState<H>,
         hw: &mut H,
-    ) {
+        write: impl FnOnce(&mut Registers, Extended, &H::Context),
+    ) -> Action {
+        let Some((partition, slot)) = core.current.as_ref().map(|c| (c.partition, c.slot)) else {
+            return self.leave(core, hw);
+        };
+        let Some(queue) = &partition.queue else {
+            return self.finish_only(core, hw, write);
+        };
         let mut queue = queue.0.lock();
-        match (state, queue.next()) {
-            (VcpuState::Waiting(context), Some(next)) => {
-                slot.rest(VcpuState::Running { core: next.core });
-                queue.handed = Some((context, next));
-                drop(queue);
-                hw.signal_event();
-            }
-            (state, _) => slot.rest(state),
+        let action = self.finish_only(core, hw, write);
+        // Newcomers look at it under this lock; only FFA_RUN may have been faster.
+        if let Some(next) = queue.first()
+            && let Ok(VcpuState::Waiting(context)) = slot.claim(next, is_waiting)
+        {
+            queue.handed = queue.remove(next).map(|place| (context, place));
+            drop(queue);
+            hw.signal_event();
         }
+        action
     }
 
     /// Tells all that wait for a partition that it ended.
@@ -320,7 +348,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Delivers a request that has waited.
-    fn begin(
+    fn deliver_waited(
         &self,
         core: &mut CoreState<H>,
         partition: &'static Partition<H>,
@@ -329,48 +357,58 @@ impl<H: Hardware> Spmc<H> {
         request: &Registers,
         hw: &mut H,
     ) -> Action {
+        if partition.is_ended() {
+            if let Some(slot) = partition.vcpus.get(target.vcpu()) {
+                slot.rest(VcpuState::Aborted(context));
+            }
+            return self.stop_waiting(core, FfaError::Aborted, hw);
+        }
+        let initiator = (NonSecureInterrupts::Signaled, Initiator::NormalWorld);
+        self.begin(core, partition, target, context, request, initiator, hw)
+    }
+
+    /// Delivers a request to a context that was claimed for it, for this initiator, whose chain treats
+    /// non-secure interrupts so.
+    #[expect(clippy::too_many_arguments, reason = "all that a request is made of")]
+    fn begin(
+        &self,
+        core: &mut CoreState<H>,
+        partition: &'static Partition<H>,
+        target: VcpuRef,
+        context: Context<H>,
+        request: &Registers,
+        (inherited, initiator): (NonSecureInterrupts, Initiator),
+        hw: &mut H,
+    ) -> Action {
         let Some(slot) = partition.vcpus.get(target.vcpu()) else {
             return self.stop_waiting(core, FfaError::Aborted, hw);
         };
-        if partition.is_ended() {
-            slot.rest(VcpuState::Aborted(context));
-            return self.stop_waiting(core, FfaError::Aborted, hw);
-        }
         let (form, width) = match function::decode(request.x::<0>()) {
             Call::Ffa(Function::MsgSendDirectReq2, width) => (DirectForm::Two, width),
             Call::Ffa(_, width) => (DirectForm::One, width),
-            // Only requests wait.
+            // Only requests come here.
             _ => (DirectForm::One, Width::W32),
         };
         let extended = Extended::for_call(partition.version(), width);
-        crate::direct::deliver(
-            context.registers_mut(),
-            request,
-            form.request(),
-            form,
-            width,
-            extended,
-        );
+        let to = context.registers_mut();
+        deliver(to, request, form.request(), form, width, extended);
         let activation = Activation {
             model: RuntimeModel::DirectRequest {
                 origin: request.sender(),
                 form,
-                framework: crate::framework::request_of(request, form),
+                framework: framework::request_of(request, form),
             },
-            initiator: Initiator::NormalWorld,
-            non_secure: partition.config.non_secure_interrupts,
+            initiator,
+            non_secure: inherited.max(partition.config.non_secure_interrupts),
         };
-        self.run(
-            core,
-            Current {
-                partition,
-                slot,
-                vcpu: target,
-                context,
-                activation,
-            },
-            hw,
-        )
+        let current = Current {
+            partition,
+            slot,
+            vcpu: target,
+            context,
+            activation,
+        };
+        self.run(core, current, hw)
     }
 
     fn stop_waiting(&self, core: &mut CoreState<H>, error: FfaError, hw: &mut H) -> Action {
@@ -388,6 +426,14 @@ impl<H: Hardware> Spmc<H> {
         let ids = EndpointId::pair(id, EndpointId(target.vcpu_id()));
         core.normal_world
             .reply(extended, [interrupt, ids, 0, 0, 0, 0, 0, 0]);
+    }
+}
+
+/// For [`Vcpu::claim`]: only a context that waits.
+fn is_waiting<H: Hardware>(state: &VcpuState<H>) -> Result<(), ()> {
+    match state {
+        VcpuState::Waiting(_) => Ok(()),
+        _ => Err(()),
     }
 }
 

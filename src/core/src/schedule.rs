@@ -17,7 +17,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
-use crate::vcpu::{ANY_CORE, Activation, Context, Initiator, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{ANY_CORE, Activation, Initiator, Vcpu, VcpuRef, VcpuState};
 
 /// Whether a chain that was preempted on `home` may continue on `core`.
 fn continues_on(home: usize, core: usize) -> bool {
@@ -52,12 +52,10 @@ impl<H: Hardware> Spmc<H> {
             log::info!("{}: initialised", partition.config.name);
         }
         let ids = running_ids(partition.config.id, current.vcpu);
-        Ok(
-            self.finish(core, hw, VcpuState::Waiting, |runner, extended, _| {
-                let id = Function::MsgWait.id(Width::W32);
-                runner.reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
-            }),
-        )
+        Ok(self.finish(core, hw, |runner, extended, _| {
+            let id = Function::MsgWait.id(Width::W32);
+            runner.reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
+        }))
     }
 
     /// FFA_RUN: the normal world gives cycles to an execution context.
@@ -202,17 +200,32 @@ impl<H: Hardware> Spmc<H> {
         Ok(self.abort_running(core, hw, format_args!("FFA_ABORT, code {code:#x}")))
     }
 
-    /// Ends the run of the current context: it rests in the state that `rest` makes, and its
+    /// Ends the run of the current context: it waits, and its
     /// initiator gets the core with the result that `write` puts into its registers.
+    #[inline]
     pub(crate) fn finish(
         &self,
         core: &mut CoreState<H>,
         hw: &mut H,
-        rest: impl FnOnce(Context<H>) -> VcpuState<H>,
+        write: impl FnOnce(&mut Registers, Extended, &H::Context),
+    ) -> Action {
+        match &core.current {
+            Some(current) if current.partition.queue.is_some() => {
+                self.finish_and_hand_on(core, hw, write)
+            }
+            _ => self.finish_only(core, hw, write),
+        }
+    }
+
+    /// [`finish`](Self::finish), whoever waits for the partition.
+    #[inline(always)]
+    pub(crate) fn finish_only(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
         let Some(Current {
-            partition,
             slot,
             context,
             activation,
@@ -227,7 +240,7 @@ impl<H: Hardware> Spmc<H> {
                 let version = self.normal_world.version.get();
                 let extended = extended_rule(version, &core.normal_world);
                 write(&mut core.normal_world, extended, context);
-                self.retire(partition, slot, rest(context), hw);
+                slot.rest(VcpuState::Waiting(context));
                 self.leave(core, hw)
             }
             Initiator::Vcpu(requester) => match self.unblock(core, requester) {
@@ -235,27 +248,18 @@ impl<H: Hardware> Spmc<H> {
                     let registers = current.context.registers_mut();
                     let extended = extended_rule(current.partition.version(), registers);
                     write(registers, extended, context);
-                    self.retire(partition, slot, rest(context), hw);
+                    slot.rest(VcpuState::Waiting(context));
                     self.run(core, current, hw)
                 }
                 Err(initiator) => {
-                    self.retire(partition, slot, rest(context), hw);
+                    slot.rest(VcpuState::Waiting(context));
                     self.hand_back(core, initiator, FfaError::Aborted, hw)
                 }
             },
             Initiator::Boot => {
-                self.retire(partition, slot, rest(context), hw);
+                slot.rest(VcpuState::Waiting(context));
                 self.boot_next(core, hw)
             }
-        }
-    }
-
-    /// Puts the context of the current run to rest, or hands it to whoever waits for it.
-    #[inline]
-    fn retire(&self, partition: &Partition<H>, slot: &Vcpu<H>, state: VcpuState<H>, hw: &mut H) {
-        match &partition.queue {
-            None => slot.rest(state),
-            Some(queue) => self.hand_on(queue, slot, state, hw),
         }
     }
 

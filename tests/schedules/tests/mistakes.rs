@@ -175,18 +175,18 @@ const MISTAKES: [Mistake; 21] = [
     Mistake {
         name: "queue: nobody is woken at the turn",
         file: "queue.rs",
-        right: "drop(queue);\n                hw.signal_event();",
+        right: "drop(queue);\n            hw.signal_event();",
         wrong: "drop(queue); if !made!() { hw.signal_event(); }",
         scenario: "e16_three_cores_wait_for_one_partition",
         says: "deadlock! blocked tasks",
     },
     Mistake {
-        name: "queue: the partition is looked at before the lock",
+        name: "queue: who waits is looked up before the partition is free",
         file: "queue.rs",
-        right: "let mut queue = queue.0.lock();\n        if queue.of(core.index).is_some() {\n            \
-                return Err(FfaError::Busy);\n        }\n        match claim(core) {",
-        wrong: "let early = made!().then(|| claim(core)); let mut queue = queue.0.lock(); \
-                match early.unwrap_or_else(|| claim(core)) {",
+        right: "let action = self.finish_only(core, hw, write);",
+        wrong: "if made!() && queue.first().is_none() { drop(queue); \
+                return self.finish_only(core, hw, write); } \
+                let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
         says: "deadlock! blocked tasks",
     },
