@@ -242,6 +242,8 @@ fn p18_messages_interrupts_and_registers() {
         ("other-s-interrupts-action = <0>", "other-s-interrupts-action = <2>", Rule::UnknownValue, Some("other-s-interrupts-action")),
         ("sri-interrupts-policy = <3>", "sri-interrupts-policy = <4>", Rule::UnknownValue, Some("sri-interrupts-policy")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x4>", Rule::UnknownValue, Some("vm-availability-messages")),
+        ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,request-queue = <0>", Rule::RequestQueue, Some("bulkhead,request-queue")),
+        ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,request-queue = <9>", Rule::RequestQueue, Some("bulkhead,request-queue")),
         ("gp-register-num = <0>", "gp-register-num = <4>", Rule::UnknownValue, Some("gp-register-num")),
     ]);
     sp_refuses("services.dts", &[(
