@@ -26,9 +26,9 @@ pub struct Rule {
 }
 
 /// All rules, in the order of the call's number.
-pub static RULES: [Rule; 30] = TABLE;
+pub static RULES: [Rule; 31] = TABLE;
 
-const TABLE: [Rule; 30] = {
+const TABLE: [Rule; 31] = {
     use Function as F;
     const ALL: u64 = u64::MAX;
     const LAST: Version = Version::OURS;
@@ -83,6 +83,7 @@ const TABLE: [Rule; 30] = {
         rule(F::NotificationBind2, 2, !1, "A-38"),
         rule(F::NotificationSet2, 2, 0xfffc, "A-38"),
         rule(F::NotificationGet2, 2, !0xf, "A-38"),
+        up_to(7, rule(F::Yield, 4, ALL, "G33")),
     ]
 };
 

@@ -80,6 +80,7 @@ enum Setup {
     NsResInfoGet,
     SecondaryEpRegister,
     ConsoleLog,
+    Yield,
 }
 
 /// Makes [`CALLS`]: function, who may call it, from which version on, its handler, and the errors that it can
@@ -134,6 +135,7 @@ calls! {
     NsResInfoGet, NormalWorld, V1_3, Setup(Setup::NsResInfoGet), [InvalidParameters Retry Aborted];
     SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
     ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
+    Yield, Partitions, V1_0, Setup(Setup::Yield), [InvalidParameters Denied];
 }
 
 /// Position in [`CALLS`] by bits 7:0 of the function id.
@@ -324,6 +326,7 @@ impl<H: Hardware> Spmc<H> {
             Setup::NsResInfoGet => self.ns_res_info_get(core, hw),
             Setup::NotificationInfoGet => self.notification_info_get(core, width),
             Setup::SecondaryEpRegister => self.secondary_ep_register(core),
+            Setup::Yield => self.partition_yield(core, hw),
         }
     }
 

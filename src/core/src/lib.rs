@@ -23,6 +23,7 @@
 )]
 
 pub mod console;
+mod cycles;
 pub mod declared;
 pub mod direct;
 pub mod discovery;

@@ -60,6 +60,7 @@ impl<H: Hardware> Spmc<H> {
 
     /// FFA_RUN: the normal world gives cycles to an execution context.
     pub(crate) fn ffa_run(&self, core: &mut CoreState<H>, hw: &mut H) -> Result<Action, FfaError> {
+        self.may_transition(core, Transition::Run)?;
         let call = core.caller();
         let ids = u64::from(call.w::<1>());
         let vcpu = usize::from(call.receiver().0);
@@ -388,24 +389,32 @@ impl<H: Hardware> Spmc<H> {
         if self.serves_logical(core) {
             return self.end_logical_request(core, hw);
         }
+        let ids = core.current.as_ref().map_or(0, |current| {
+            running_ids(current.partition.config.id, current.vcpu)
+        });
+        let interrupt = Function::Interrupt.id(Width::W32);
+        self.rest_for_run(core, hw, [interrupt, ids, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// The running context, and with it its whole chain, rests until FFA_RUN; the normal world gets `answer`.
+    pub(crate) fn rest_for_run(
+        &self,
+        core: &mut CoreState<H>,
+        hw: &mut H,
+        answer: [u64; 8],
+    ) -> Action {
         let Some(Current {
-            partition,
             slot,
-            vcpu,
             context,
             activation,
+            ..
         }) = core.current.take()
         else {
             return self.leave(core, hw);
         };
         hw.park(context);
-        let id = partition.config.id;
         let extended = extended_rule(self.normal_world.version.get(), &core.normal_world);
-        let interrupt = Function::Interrupt.id(Width::W32);
-        core.normal_world.reply(
-            extended,
-            [interrupt, running_ids(id, vcpu), 0, 0, 0, 0, 0, 0],
-        );
+        core.normal_world.reply(extended, answer);
         slot.rest(VcpuState::Preempted {
             context,
             activation,

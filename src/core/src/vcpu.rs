@@ -106,7 +106,7 @@ pub enum VcpuState<H: Hardware + 'static> {
         /// Whom it waits for.
         on: VcpuRef,
     },
-    /// Lost the core to a non-secure interrupt, or to the end of its time.
+    /// Lost the core to a non-secure interrupt or to the end of its time, or gave it away by FFA_YIELD.
     Preempted {
         /// Its saved state.
         context: Context<H>,

@@ -125,6 +125,12 @@ impl Hardware for Machine {
         self.cpu.park(context);
     }
 
+    fn wait_until(&mut self, until: u64) {
+        while timer::now() < until {
+            core::hint::spin_loop();
+        }
+    }
+
     #[inline]
     fn set_deadline(&mut self, deadline: Option<u64>) {
         timer::set_deadline(deadline);

@@ -187,6 +187,8 @@ impl Hardware for Machine {
         }
     }
 
+    fn wait_until(&mut self, _: u64) {}
+
     fn set_deadline(&mut self, deadline: Option<u64>) {
         self.bounded = deadline.is_some();
     }

@@ -20,11 +20,12 @@ const HELPERS: [(&str, &str); 7] = [
 ];
 
 /// Calls that are replies, too.
-const REPLIES: [&str; 4] = [
+const REPLIES: [&str; 5] = [
     "MsgSendDirectResp",
     "MsgSendDirectResp2",
     "MsgWait",
     "Error",
+    "Yield",
 ];
 
 /// The tests, by the Rust name of the call that they name.

@@ -37,13 +37,21 @@ impl Puppet {
         (spec, Self { id, call })
     }
 
+    /// The next request has the partition make this call.
+    ///
+    /// # Panics
+    /// If the partition's program failed.
+    pub fn ask(&self, message: &Registers) {
+        *self.call.lock().unwrap() = message.clone();
+    }
+
     /// Makes a call as the partition, on this core, and returns what came back.
     ///
     /// # Panics
     /// If the partition does not answer.
     #[track_caller]
     pub fn call(&self, core: &mut Core, message: &Registers) -> Registers {
-        *self.call.lock().unwrap() = message.clone();
+        self.ask(message);
         let request = crate::request(Width::W32, EndpointId(0), self.id, [0; 5]);
         let mut answer = core.call(&request);
         while answer.x[0] == Function::Interrupt.id(Width::W32) {

@@ -354,6 +354,8 @@ static WAYS: &[Way] = {
         (F::SecondaryEpRegister, InvalidParameters, || World::starting(ffa64(F::SecondaryEpRegister, [DRAM, 0, 0]))),
         (F::SecondaryEpRegister, Denied, || World::new().actor(&ffa64(F::SecondaryEpRegister, [0x1010_4000, 0, 0]))),
         (F::ConsoleLog, InvalidParameters, || World::new().actor(&ffa(F::ConsoleLog, [0; 4]))),
+        (F::Yield, InvalidParameters, || World::new().actor(&ffa(F::Yield, [1, 0, 0, 0]))),
+        (F::Yield, Denied, || World::starting(ffa(F::Yield, [0; 4]))),
     ]
 };
 

@@ -262,6 +262,11 @@ fn arguments(
             x[1] = EndpointId::pair(endpoint(input), EndpointId(u16::from(input.byte() % 3)))
         }
         Function::MsgWait => x[2] = input.choose(&[0, 0, 0, 1, 2]),
+        Function::Yield => {
+            x[1] = input.choose(&[0, 0, 0, EndpointId::pair(own, EndpointId(0)), 1]);
+            x[2] = input.number();
+            x[3] = input.choose(&[0, 0, 1, 0xffff_ffff]);
+        }
         Function::Error => x[2] = input.choose(&[0xffff_fffe, 0, 1, 0x8000_0000]),
         Function::SecondaryEpRegister => x[1] = page(input, caller),
         Function::ConsoleLog => {

@@ -159,6 +159,10 @@ impl Hardware for Machine {
 
     fn park(&mut self, _: &mut Context) {}
 
+    fn wait_until(&mut self, until: u64) {
+        self.now = self.now.max(until);
+    }
+
     fn set_deadline(&mut self, deadline: Option<u64>) {
         self.deadline = deadline;
     }

@@ -30,6 +30,7 @@ fn results(call: Function) -> Option<usize> {
         | Function::NotificationBind2
         | Function::NotificationUnbind2
         | Function::NotificationSet2
+        | Function::Yield
         | Function::ConsoleLog => 0,
         _ => return None,
     })
@@ -137,6 +138,7 @@ fn check_reply(call: &Registers, now: &Registers, version: Version) {
         Function::Interrupt | Function::MsgWait | Function::NormalWorldResume => {
             assert_eq!(x[2..8], [0; 6]);
         }
+        Function::Yield => assert_eq!(x[4..8], [0; 4]),
         other => panic!("{other} is no answer"),
     }
     match by_call {
