@@ -61,6 +61,7 @@ const TABLE: [Rule; 31] = {
         until(Version::V1_1, rule(F::MsgWait, 2, ALL, "G31")),
         since(Version::V1_2, rule(F::MsgWait, 2, 0xffff_fffe, "G31")),
         up_to(7, rule(F::MsgWait, 3, ALL, "G31")),
+        up_to(7, rule(F::Yield, 4, ALL, "G33")),
         rule(F::MsgSendDirectReq, 2, 0x7fff_ff00, "G8"),
         rule(F::MsgSendDirectResp, 2, 0x7fff_ff00, "G8"),
         rule(F::MemDonate, 3, ALL, "S4"),
@@ -83,7 +84,6 @@ const TABLE: [Rule; 31] = {
         rule(F::NotificationBind2, 2, !1, "A-38"),
         rule(F::NotificationSet2, 2, 0xfffc, "A-38"),
         rule(F::NotificationGet2, 2, !0xf, "A-38"),
-        up_to(7, rule(F::Yield, 4, ALL, "G33")),
     ]
 };
 

@@ -4,7 +4,8 @@
 //! Who gave it its cycles decides what that means. Where the call chain began in the normal world, the
 //! normal world gets the core with the wish, as it does when it preempts the chain: the whole chain rests,
 //! and FFA_RUN goes on with the context that yielded. Where the chain began at Bulkhead, which brings
-//! partitions up, nobody else may run on this core: Bulkhead waits as long as it was asked to.
+//! partitions up, or at a logical partition, nobody else may run on this core: Bulkhead waits as long as it
+//! was asked to.
 
 use bulkhead_abi::cycles::{Target, yield_timeout};
 use bulkhead_abi::{FfaError, Function, VcpuIndex, Width};
@@ -42,9 +43,15 @@ impl<H: Hardware> Spmc<H> {
         let (low, high) = (u64::from(call.w::<2>()), u64::from(call.w::<3>()));
         let nanoseconds = yield_timeout(call);
         let action = self.succeed(core, [0; 6]);
-        if core.booting.is_some() {
-            // What initialises has its own bound, which ends the wait, too.
-            let bound = deadline(hw, self.init_timeout_ms);
+        let booting = core.booting.is_some();
+        if booting || self.serves_logical(core) {
+            // There is nobody who could make FFA_RUN. The chain's own bound ends the wait, too.
+            let bound = if booting {
+                self.init_timeout_ms
+            } else {
+                self.run_timeout_ms
+            };
+            let bound = deadline(hw, bound);
             let wanted = hw.now().saturating_add(ticks(hw, nanoseconds));
             hw.wait_until(wanted.min(bound));
             return Ok(action);
