@@ -119,7 +119,8 @@ impl Message {
         }
     }
 
-    fn by_number(number: u8) -> Option<Self> {
+    /// The message with this number.
+    pub fn by_number(number: u8) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|message| message.number() == number)

@@ -133,11 +133,7 @@ impl<H: Hardware> Spmc<H> {
             form,
             framework: None,
         };
-        let activation = Activation {
-            model,
-            initiator,
-            non_secure,
-        };
+        let activation = Activation::new(model, initiator, non_secure);
         Ok(self.run(
             core,
             Current {
@@ -195,7 +191,7 @@ impl<H: Hardware> Spmc<H> {
         };
         let RuntimeModel::DirectRequest {
             origin, framework, ..
-        } = current.activation.model
+        } = current.activation.model()
         else {
             return Err(FfaError::Denied);
         };
@@ -235,7 +231,7 @@ impl<H: Hardware> Spmc<H> {
         call: Transition,
     ) -> Result<(), FfaError> {
         match &core.current {
-            Some(current) if current.activation.model.permits(call) == Verdict::Denied => {
+            Some(current) if current.activation.model().permits(call) == Verdict::Denied => {
                 Err(FfaError::Denied)
             }
             _ => Ok(()),
@@ -263,7 +259,7 @@ impl<H: Hardware> Spmc<H> {
         let first = core
             .current
             .as_ref()
-            .map(|current| current.activation.initiator);
+            .map(|current| current.activation.initiator());
         self.chain(first)
     }
 
@@ -285,7 +281,7 @@ fn requester(initiator: Initiator) -> Option<VcpuRef> {
 
 fn blocked_initiator<H: Hardware>(state: &VcpuState<H>) -> Option<Initiator> {
     match state {
-        VcpuState::Blocked { activation, .. } => Some(activation.initiator),
+        VcpuState::Blocked { activation, .. } => Some(activation.initiator()),
         _ => None,
     }
 }

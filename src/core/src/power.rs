@@ -85,11 +85,11 @@ impl<H: Hardware> Spmc<H> {
         {
             *x = address;
         }
-        let activation = Activation {
-            model: RuntimeModel::Init,
-            initiator: Initiator::Boot,
-            non_secure: NonSecureInterrupts::Queued,
-        };
+        let activation = Activation::new(
+            RuntimeModel::Init,
+            Initiator::Boot,
+            NonSecureInterrupts::Queued,
+        );
         Some(Current {
             partition,
             slot,
@@ -131,7 +131,7 @@ impl<H: Hardware> Spmc<H> {
                 activation,
                 core: home,
                 ..
-            } if *home == core.index => Ok(activation.initiator),
+            } if *home == core.index => Ok(activation.initiator()),
             _ => Err(NotThere),
         })?;
         let pinned = |vcpu| {

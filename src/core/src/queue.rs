@@ -392,15 +392,15 @@ impl<H: Hardware> Spmc<H> {
         let extended = Extended::for_call(partition.version(), width);
         let to = context.registers_mut();
         deliver(to, request, form.request(), form, width, extended);
-        let activation = Activation {
-            model: RuntimeModel::DirectRequest {
+        let activation = Activation::new(
+            RuntimeModel::DirectRequest {
                 origin: request.sender(),
                 form,
                 framework: framework::request_of(request, form),
             },
             initiator,
-            non_secure: inherited.max(partition.config.non_secure_interrupts),
-        };
+            inherited.max(partition.config.non_secure_interrupts),
+        );
         let current = Current {
             partition,
             slot,

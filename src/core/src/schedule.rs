@@ -46,7 +46,7 @@ impl<H: Hardware> Spmc<H> {
             // Not owning RX is no error here.
             let _ = partition.mailbox.lock().release();
         }
-        if current.activation.model == RuntimeModel::Init && partition.health() == Health::Starting
+        if current.activation.model() == RuntimeModel::Init && partition.health() == Health::Starting
         {
             partition.set_live();
             log::info!("{}: initialised", partition.config.name);
@@ -108,11 +108,11 @@ impl<H: Hardware> Spmc<H> {
                 context
                     .registers_mut()
                     .reply(extended, [id, ids, 0, 0, 0, 0, 0, 0]);
-                let activation = Activation {
-                    model: RuntimeModel::Run,
-                    initiator: Initiator::NormalWorld,
-                    non_secure: partition.config.non_secure_interrupts,
-                };
+                let activation = Activation::new(
+                    RuntimeModel::Run,
+                    Initiator::NormalWorld,
+                    partition.config.non_secure_interrupts,
+                );
                 Current {
                     partition,
                     slot,
@@ -163,7 +163,7 @@ impl<H: Hardware> Spmc<H> {
                 ..
             } => {
                 slot.rest(VcpuState::Aborted(context));
-                Ok(self.hand_back(core, activation.initiator, FfaError::Aborted, hw))
+                Ok(self.hand_back(core, activation.initiator(), FfaError::Aborted, hw))
             }
             // Excluded by the claim above.
             other => {
@@ -236,7 +236,7 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
-        match activation.initiator {
+        match activation.initiator() {
             Initiator::NormalWorld => {
                 let version = self.normal_world.version.get();
                 let extended = extended_rule(version, &core.normal_world);
@@ -290,7 +290,7 @@ impl<H: Hardware> Spmc<H> {
             hw,
         );
         slot.rest(VcpuState::Aborted(context));
-        self.hand_back(core, activation.initiator, FfaError::Aborted, hw)
+        self.hand_back(core, activation.initiator(), FfaError::Aborted, hw)
     }
 
     /// Marks a partition as ended, unless it is, and says why.
@@ -366,7 +366,7 @@ impl<H: Hardware> Spmc<H> {
             } => {
                 if partition.health() == Health::Aborted {
                     slot.rest(VcpuState::Aborted(context));
-                    return Err(activation.initiator);
+                    return Err(activation.initiator());
                 }
                 Ok(Current {
                     partition,

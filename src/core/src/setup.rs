@@ -116,7 +116,7 @@ impl<H: Hardware> Spmc<H> {
         let model = core
             .current
             .as_ref()
-            .map(|current| current.activation.model);
+            .map(|current| current.activation.model());
         if model != Some(RuntimeModel::Init) || partition.health() != Health::Starting {
             return Err(FfaError::Denied);
         }

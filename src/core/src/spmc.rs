@@ -237,8 +237,9 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Makes a claimed context the one that `core` runs; whatever ran before has been put to rest.
+    #[inline(always)]
     pub(crate) fn run(&self, core: &mut CoreState<H>, current: Current<H>, hw: &mut H) -> Action {
-        self.treat_non_secure_interrupts(core, current.activation.non_secure, hw);
+        self.treat_non_secure_interrupts(core, current.activation.non_secure(), hw);
         core.current = Some(current);
         Action::Enter
     }
@@ -277,10 +278,11 @@ impl<H: Hardware> Spmc<H> {
         core.current
             .as_ref()
             .map_or(NonSecureInterrupts::Signaled, |current| {
-                current.activation.non_secure
+                current.activation.non_secure()
             })
     }
 
+    #[inline]
     fn treat_non_secure_interrupts(
         &self,
         core: &mut CoreState<H>,

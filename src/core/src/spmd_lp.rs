@@ -20,7 +20,7 @@ use crate::hardware::Hardware;
 use crate::runtime_model::DirectForm;
 use crate::spmc::{CoreState, Spmc, deadline};
 use crate::sync::Mutex;
-use crate::vcpu::NonSecureInterrupts;
+use crate::vcpu::{Activation, NonSecureInterrupts};
 
 /// How many are kept; TF-A has room for fewer.
 const MOST: usize = 16;
@@ -89,7 +89,12 @@ impl<H: Hardware> Spmc<H> {
     ) -> Action {
         let outcome = self.direct_request(core, DirectForm::One, width, hw);
         if let Some(mut current) = core.current.take() {
-            current.activation.non_secure = NonSecureInterrupts::Queued;
+            let activation = current.activation;
+            current.activation = Activation::new(
+                activation.model(),
+                activation.initiator(),
+                NonSecureInterrupts::Queued,
+            );
             return self.run(core, current, hw);
         }
         outcome.unwrap_or_else(|error| self.refuse(core, error))

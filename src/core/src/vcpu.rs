@@ -7,8 +7,13 @@
 //! runs, and a context that two cores run, or that is resumed from a half-saved state, cannot be
 //! written.
 
+use core::fmt;
+
+use bulkhead_abi::EndpointId;
+use bulkhead_abi::framework::Message;
+
 use crate::hardware::Hardware;
-use crate::runtime_model::RuntimeModel;
+use crate::runtime_model::{DirectForm, RuntimeModel};
 use crate::sync::Mutex;
 use crate::virtual_interrupt::VirtualInterrupts;
 
@@ -16,35 +21,46 @@ use crate::virtual_interrupt::VirtualInterrupts;
 pub type Context<H> = &'static mut <H as Hardware>::Context;
 
 /// Names an execution context: positions in the tables that do not change after boot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct VcpuRef {
-    partition: u16,
-    vcpu: u16,
-}
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct VcpuRef(u32);
 
 impl VcpuRef {
     /// Context `vcpu` of the partition at `partition`; `None` where 16 bits, which is all that FF-A
     /// has for either, do not suffice.
+    #[inline]
     pub(crate) fn new(partition: usize, vcpu: usize) -> Option<Self> {
-        Some(Self {
-            partition: u16::try_from(partition).ok()?,
-            vcpu: u16::try_from(vcpu).ok()?,
-        })
+        let partition = u16::try_from(partition).ok()?;
+        let vcpu = u16::try_from(vcpu).ok()?;
+        Some(Self(u32::from(partition) << 16 | u32::from(vcpu)))
+    }
+
+    fn halves(self) -> (u16, u16) {
+        let [v0, v1, p0, p1] = self.0.to_le_bytes();
+        (u16::from_le_bytes([p0, p1]), u16::from_le_bytes([v0, v1]))
     }
 
     /// Index into the partitions.
+    #[inline]
     pub fn partition(self) -> usize {
-        usize::from(self.partition)
+        usize::from(self.halves().0)
     }
 
     /// Index into the partition's execution contexts.
+    #[inline]
     pub fn vcpu(self) -> usize {
-        usize::from(self.vcpu)
+        usize::from(self.vcpu_id())
     }
 
     /// The context's index as FF-A's registers carry it.
+    #[inline]
     pub(crate) fn vcpu_id(self) -> u16 {
-        self.vcpu
+        self.halves().1
+    }
+}
+
+impl fmt::Debug for VcpuRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "vCPU {} of partition {}", self.vcpu(), self.partition())
     }
 }
 
@@ -59,16 +75,127 @@ pub enum Initiator {
     Vcpu(VcpuRef),
 }
 
-/// Why and for whom an execution context runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Activation {
+/// Why and for whom an execution context runs: what it may do ([`RuntimeModel`]), who gets the core next
+/// ([`Initiator`]), and how non-secure interrupts are treated, as the strictest link of the call chain wants
+/// (C-06). One word, since every message moves it three times:
+///
+/// | bits | what |
+/// |---|---|
+/// | 1:0 | the runtime model |
+/// | 2 | the form of the request |
+/// | 4:3 | the kind of initiator |
+/// | 6:5 | non-secure interrupts |
+/// | 15:8 | the number of the framework request, 255 for none |
+/// | 31:16 | who awaits the response |
+/// | 63:32 | the execution context that is the initiator |
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Activation(u64);
+
+impl Activation {
+    const FORM_TWO: u8 = 1 << 2;
+    const NO_FRAMEWORK: u8 = u8::MAX;
+
+    /// The word.
+    #[inline(always)]
+    pub(crate) fn new(
+        model: RuntimeModel,
+        initiator: Initiator,
+        non_secure: NonSecureInterrupts,
+    ) -> Self {
+        let (model, framework, origin) = match model {
+            RuntimeModel::Init => (0, Self::NO_FRAMEWORK, 0),
+            RuntimeModel::Run => (1, Self::NO_FRAMEWORK, 0),
+            RuntimeModel::SecureInterrupt => (2, Self::NO_FRAMEWORK, 0),
+            RuntimeModel::DirectRequest {
+                origin,
+                form,
+                framework,
+            } => {
+                let form = match form {
+                    DirectForm::One => 0,
+                    DirectForm::Two => Self::FORM_TWO,
+                };
+                let framework = framework.map_or(Self::NO_FRAMEWORK, Message::number);
+                (3 | form, framework, origin.0)
+            }
+        };
+        let (kind, vcpu) = match initiator {
+            Initiator::Boot => (0, 0),
+            Initiator::NormalWorld => (1 << 3, 0),
+            Initiator::Vcpu(vcpu) => (2 << 3, vcpu.0),
+        };
+        let non_secure = match non_secure {
+            NonSecureInterrupts::Signaled => 0,
+            NonSecureInterrupts::ManagedExit => 1 << 5,
+            NonSecureInterrupts::Queued => 2 << 5,
+        };
+        Self(
+            u64::from(model | kind | non_secure)
+                | u64::from(framework) << 8
+                | u64::from(origin) << 16
+                | u64::from(vcpu) << 32,
+        )
+    }
+
+    #[inline]
+    fn low(self) -> u8 {
+        let [low, ..] = self.0.to_le_bytes();
+        low
+    }
+
     /// What it may do.
-    pub model: RuntimeModel,
+    #[inline]
+    pub fn model(self) -> RuntimeModel {
+        let [low, framework, o0, o1, ..] = self.0.to_le_bytes();
+        match low & 3 {
+            0 => RuntimeModel::Init,
+            1 => RuntimeModel::Run,
+            2 => RuntimeModel::SecureInterrupt,
+            _ => RuntimeModel::DirectRequest {
+                origin: EndpointId(u16::from_le_bytes([o0, o1])),
+                form: if low & Self::FORM_TWO == 0 {
+                    DirectForm::One
+                } else {
+                    DirectForm::Two
+                },
+                framework: match framework {
+                    Self::NO_FRAMEWORK => None,
+                    number => Message::by_number(number),
+                },
+            },
+        }
+    }
+
     /// Who gets the core next.
-    pub initiator: Initiator,
-    /// How non-secure interrupts are treated, as the strictest link of the call chain wants
-    /// (C-06).
-    pub non_secure: NonSecureInterrupts,
+    #[inline]
+    pub fn initiator(self) -> Initiator {
+        let [.., v0, v1, v2, v3] = self.0.to_le_bytes();
+        match self.low() >> 3 & 3 {
+            0 => Initiator::Boot,
+            1 => Initiator::NormalWorld,
+            _ => Initiator::Vcpu(VcpuRef(u32::from_le_bytes([v0, v1, v2, v3]))),
+        }
+    }
+
+    /// How non-secure interrupts are treated.
+    #[inline]
+    pub fn non_secure(self) -> NonSecureInterrupts {
+        match self.low() >> 5 & 3 {
+            0 => NonSecureInterrupts::Signaled,
+            1 => NonSecureInterrupts::ManagedExit,
+            _ => NonSecureInterrupts::Queued,
+        }
+    }
+}
+
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activation")
+            .field("model", &self.model())
+            .field("initiator", &self.initiator())
+            .field("non_secure", &self.non_secure())
+            .finish()
+    }
 }
 
 /// What a non-secure interrupt does to a running partition.
@@ -195,5 +322,45 @@ impl<H: Hardware> Vcpu<H> {
     /// Puts the context to rest. Only the core that claimed it has one to put back.
     pub(crate) fn rest(&self, state: VcpuState<H>) {
         *self.state.lock() = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activation_keeps_what_it_is_made_of() {
+        let requests = [DirectForm::One, DirectForm::Two].into_iter().flat_map(|form| {
+            let framework = Message::ALL.map(Some).into_iter().chain([None]);
+            framework.map(move |framework| RuntimeModel::DirectRequest {
+                origin: EndpointId(0xfedc),
+                form,
+                framework,
+            })
+        });
+        let models: Vec<_> = [
+            RuntimeModel::Init,
+            RuntimeModel::Run,
+            RuntimeModel::SecureInterrupt,
+        ]
+        .into_iter()
+        .chain(requests)
+        .collect();
+        let vcpu = VcpuRef::new(0xffff, 0x1234).unwrap();
+        assert_eq!((vcpu.partition(), vcpu.vcpu()), (0xffff, 0x1234));
+        for model in models {
+            for initiator in [Initiator::Boot, Initiator::NormalWorld, Initiator::Vcpu(vcpu)] {
+                for non_secure in [
+                    NonSecureInterrupts::Signaled,
+                    NonSecureInterrupts::ManagedExit,
+                    NonSecureInterrupts::Queued,
+                ] {
+                    let word = Activation::new(model, initiator, non_secure);
+                    let read = (word.model(), word.initiator(), word.non_secure());
+                    assert_eq!(read, (model, initiator, non_secure));
+                }
+            }
+        }
     }
 }

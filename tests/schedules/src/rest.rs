@@ -69,7 +69,7 @@ pub fn check(cores: &[Core]) {
             assert_eq!(core, one.name.1, "CV4: {:?} on another core", one.name);
         }
         if let Some(on) = one.on {
-            let awaited = find(on).activation.map(|activation| activation.initiator);
+            let awaited = find(on).activation.map(|activation| activation.initiator());
             assert!(
                 matches!(awaited, Some(Initiator::Vcpu(by)) if (by.partition(), by.vcpu()) == one.name),
                 "CV3: {:?} waits for {on:?}, which serves {awaited:?}",
@@ -97,10 +97,10 @@ fn check_chain<'a>(find: &impl Fn(Name) -> &'a Seen, one: &'a Seen, most: usize)
         let Some(activation) = link.activation else {
             return;
         };
-        let by = match activation.initiator {
+        let by = match activation.initiator() {
             Initiator::Boot => panic!("{:?} initialises still", link.name),
             Initiator::NormalWorld => {
-                if let RuntimeModel::DirectRequest { origin, .. } = activation.model {
+                if let RuntimeModel::DirectRequest { origin, .. } = activation.model() {
                     assert_eq!(origin, NWD, "CV5: {:?}", link.name);
                 }
                 return;
@@ -113,7 +113,7 @@ fn check_chain<'a>(find: &impl Fn(Name) -> &'a Seen, one: &'a Seen, most: usize)
             "CV2: nobody waits for {:?}",
             link.name
         );
-        match activation.model {
+        match activation.model() {
             RuntimeModel::DirectRequest { origin, .. } => {
                 assert_eq!(origin, id(by.name.0), "CV5: {:?}", link.name);
             }
