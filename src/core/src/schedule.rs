@@ -46,7 +46,8 @@ impl<H: Hardware> Spmc<H> {
             // Not owning RX is no error here.
             let _ = partition.mailbox.lock().release();
         }
-        if current.activation.model() == RuntimeModel::Init && partition.health() == Health::Starting
+        if current.activation.model() == RuntimeModel::Init
+            && partition.health() == Health::Starting
         {
             partition.set_live();
             log::info!("{}: initialised", partition.config.name);

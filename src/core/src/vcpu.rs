@@ -331,14 +331,16 @@ mod tests {
 
     #[test]
     fn an_activation_keeps_what_it_is_made_of() {
-        let requests = [DirectForm::One, DirectForm::Two].into_iter().flat_map(|form| {
-            let framework = Message::ALL.map(Some).into_iter().chain([None]);
-            framework.map(move |framework| RuntimeModel::DirectRequest {
-                origin: EndpointId(0xfedc),
-                form,
-                framework,
-            })
-        });
+        let requests = [DirectForm::One, DirectForm::Two]
+            .into_iter()
+            .flat_map(|form| {
+                let framework = Message::ALL.map(Some).into_iter().chain([None]);
+                framework.map(move |framework| RuntimeModel::DirectRequest {
+                    origin: EndpointId(0xfedc),
+                    form,
+                    framework,
+                })
+            });
         let models: Vec<_> = [
             RuntimeModel::Init,
             RuntimeModel::Run,
@@ -350,7 +352,11 @@ mod tests {
         let vcpu = VcpuRef::new(0xffff, 0x1234).unwrap();
         assert_eq!((vcpu.partition(), vcpu.vcpu()), (0xffff, 0x1234));
         for model in models {
-            for initiator in [Initiator::Boot, Initiator::NormalWorld, Initiator::Vcpu(vcpu)] {
+            for initiator in [
+                Initiator::Boot,
+                Initiator::NormalWorld,
+                Initiator::Vcpu(vcpu),
+            ] {
                 for non_secure in [
                     NonSecureInterrupts::Signaled,
                     NonSecureInterrupts::ManagedExit,
