@@ -26,6 +26,8 @@ pub enum Deed {
     List,
     /// FFA_RX_RELEASE.
     Release,
+    /// FFA_YIELD.
+    Yield,
 }
 
 impl Deed {
@@ -40,6 +42,7 @@ impl Deed {
             Self::List => 12,
             Self::Release => 13,
             Self::Overrun => 14,
+            Self::Yield => 15,
         }
     }
 
@@ -53,6 +56,7 @@ impl Deed {
             12 => Self::List,
             13 => Self::Release,
             14 => Self::Overrun,
+            15 => Self::Yield,
             index => Self::Ask(usize::try_from(index).expect("small") - 1),
         })
     }
@@ -242,6 +246,7 @@ impl Turn<'_> {
             Some(Deed::Unmap) => self.simple(Function::RxtxUnmap),
             Some(Deed::List) => self.simple(Function::PartitionInfoGet),
             Some(Deed::Release) => self.simple(Function::RxRelease),
+            Some(Deed::Yield) => self.simple(Function::Yield),
         }
     }
 

@@ -294,7 +294,7 @@ impl Core {
     /// Goes on with the request of `token` until it has its answer.
     pub fn resume(&mut self, token: u64, mut reply: Registers) -> Outcome {
         for _ in 0..RESUMES {
-            if reply.x[0] != Function::Interrupt.id(Width::W32) {
+            if !is_suspended(&reply) {
                 if let Some(code) = error(&reply) {
                     return Outcome::Error(refusal(code));
                 }
@@ -335,8 +335,7 @@ impl Core {
             if reply.x[0] == Function::MsgWait.id(Width::W32) {
                 return Ok(());
             }
-            let interrupted = Function::Interrupt.id(Width::W32);
-            assert_eq!(reply.x[0], interrupted, "CV8: what FFA_RUN ended with");
+            assert!(is_suspended(&reply), "CV8: FFA_RUN ended with {reply:x?}");
             reply = self.call(&resumption(&reply));
         }
         panic!("PG1: the run does not end");
@@ -484,7 +483,14 @@ pub fn refusal(code: u64) -> FfaError {
     FfaError::from_code(code).expect("a known error")
 }
 
-/// FFA_RUN of what FFA_INTERRUPT names.
+/// Whether a chain was preempted or yielded.
+fn is_suspended(reply: &Registers) -> bool {
+    [Function::Interrupt, Function::Yield]
+        .map(|function| function.id(Width::W32))
+        .contains(&reply.x[0])
+}
+
+/// FFA_RUN of what FFA_INTERRUPT or FFA_YIELD names.
 fn resumption(interrupt: &Registers) -> Registers {
     bulkhead_sim::run(interrupt.sender(), interrupt.receiver().0)
 }

@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 21] = [
+const MISTAKES: [Mistake; 23] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -206,6 +206,23 @@ const MISTAKES: [Mistake; 21] = [
         wrong: "drop(queue.0.lock()); if !made!() { hw.signal_event(); }",
         scenario: "e16_k8_a_partition_ends_while_cores_wait",
         says: "deadlock! blocked tasks",
+    },
+    Mistake {
+        name: "FFA_YIELD: any core goes on with the chain",
+        file: "schedule.rs",
+        right: "core: core.index,",
+        wrong: "core: if made!() { crate::vcpu::ANY_CORE } else { core.index },",
+        scenario: "a76_r3_two_cores_yield_and_resume",
+        says: "CV8",
+    },
+    Mistake {
+        name: "FFA_YIELD: whoever yields waits, and takes other requests",
+        file: "schedule.rs",
+        right: "slot.rest(VcpuState::Preempted {",
+        wrong: "if made!() { slot.rest(VcpuState::Waiting(context)); return self.leave(core, hw); } \
+                slot.rest(VcpuState::Preempted {",
+        scenario: "a76_r3_two_cores_yield_and_resume",
+        says: "FFA_YIELD",
     },
 ];
 

@@ -20,6 +20,7 @@ explored! {
     crossing::c6_two_cores_cross_calls,
     crossing::c1_c2_c6_chains_of_three_partitions,
     preemption::r3_r11_r12_two_cores_claim_preempt_and_resume,
+    preemption::a76_r3_two_cores_yield_and_resume,
     preemption::r11_r12_three_cores_run_one_context,
     abort::c7_c8_k8_a_partition_ends_during_calls,
     abort::c7_a_partition_ends_while_it_is_preempted,

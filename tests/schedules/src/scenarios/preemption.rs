@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Claim, preempt and resume (C4, R3, R11, R12).
+//! Claim, preempt, yield and resume (A-76, C4, R3, R11, R12).
 
 use bulkhead_abi::FfaError;
 
@@ -35,6 +35,27 @@ pub fn r3_r11_r12_two_cores_claim_preempt_and_resume() {
     for (core, left) in cores.iter_mut().zip(left) {
         resumed(core, left);
     }
+    settle(cores);
+}
+
+/// Two cores ask for the same two partitions, which yield here and there, and each resumes its own chains.
+pub fn a76_r3_two_cores_yield_and_resume() {
+    const LISTS: [&[Deed]; 4] = [
+        &[Deed::Yield],
+        &[Deed::Ask(1), Deed::Yield],
+        &[Deed::Yield, Deed::Ask(1), Deed::Interrupt, Deed::Yield],
+        &[Deed::Ask(1), Deed::Yield, Deed::Yield],
+    ];
+    let asked_one = choose(&[Spec::Single, Spec::Queued]);
+    let cores = all_on(&[Spec::Single, asked_one], 2);
+    let (cores, _) = at_once(cores, |core| {
+        asked(core.ask(0, choose(&LISTS)));
+        match pick(3) {
+            0 => ran(core.run(0)),
+            1 => ran(core.run(1)),
+            _ => asked(core.ask(1, &[Deed::Yield])),
+        }
+    });
     settle(cores);
 }
 
