@@ -351,7 +351,8 @@ fn let_loose(world: &mut NormalWorld, victim: EndpointId, half: usize) -> TestRe
             world.end()?;
             return Ok(false);
         }
-        request = if reply.is(Function::Interrupt) || reply.is_error(FfaError::Busy) {
+        let suspended = reply.is(Function::Interrupt) || reply.is(Function::Yield);
+        request = if suspended || reply.is_error(FfaError::Busy) {
             Request::run(victim, 0)
         } else {
             Request::direct(Width::W64, world.id(), victim, payload)

@@ -31,6 +31,7 @@ mod boot;
 mod chain;
 mod containment;
 mod cores;
+mod cycles;
 mod direct;
 mod discovery;
 mod extended;
@@ -69,6 +70,7 @@ const FILES: &[&[Case]] = &[
     direct::CASES,
     response::CASES,
     chain::CASES,
+    cycles::CASES,
     run::CASES,
     notifications::CASES,
     indirect::CASES,
