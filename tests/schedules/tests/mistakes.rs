@@ -81,7 +81,7 @@ const MISTAKES: [Mistake; 23] = [
         wrong: "let space = mailbox.writable()?; \
                 if made!() { drop(mailbox); mailbox = self.mailbox(core).1.lock(); }",
         scenario: "m13_m16_two_cores_map_fill_and_unmap",
-        says: "M16",
+        says: "no order of these calls",
     },
     Mistake {
         name: "PARTITION_INFO_GET: the answer is an earlier count",
@@ -188,7 +188,7 @@ const MISTAKES: [Mistake; 23] = [
                 return self.finish_only(core, hw, write); } \
                 let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
-        says: "deadlock! blocked tasks",
+        says: "E-16",
     },
     Mistake {
         name: "queue: a request that is resumed keeps its place",
