@@ -30,6 +30,8 @@ cases! {
     c7_a_fault_on_one_core_unwinds_the_chain_of_another: [call_victim_half, spin_half, fault_half];
     w6_a_core_goes_off_and_comes_on_again: [note_half];
     w5_the_boot_core_goes_off_and_comes_on_again: [note_half, noted_half];
+    e16_requests_of_every_core_wait_for_one_partition: [slow_half];
+    e16_a_request_that_waits_is_interrupted_and_goes_on: [spin_half];
     x4_a_local_invalidation_of_a_partition_reaches_every_core: [aim_half, look_half];
 }
 
@@ -631,6 +633,82 @@ fn w5_the_boot_core_goes_off_and_comes_on_again(world: &mut NormalWorld) -> Test
         answers_with_own_context(world, wide, &mut helper)?;
     }
     world.no_state_change()
+}
+
+/// The tester whose manifest has `bulkhead,request-queue`.
+fn queued(world: &NormalWorld) -> TestResult<EndpointId> {
+    let id = EndpointId(0x8004);
+    if !world.testers().iter().any(|tester| tester.id == id) {
+        skip!("{id} is not there, or was aborted by an earlier test");
+    }
+    Ok(id)
+}
+
+/// Word 0 is the partition, word 1 the case. Afterwards word 0 is the number of answers.
+fn ask_one_that_is_busy(core: usize, words: &mut Words) {
+    const REQUESTS: u64 = 20;
+    let [to, case, ..] = *words;
+    *words = [0; 8];
+    for round in 0..REQUESTS {
+        let value = (core as u64) << 16 | round;
+        let payload = run_half(case as usize, 0, [value, 0, 0]);
+        let reply = call(
+            words,
+            Request::direct(Width::W64, NWD, EndpointId(to as u16), payload),
+        );
+        if !reply.is(Function::MsgSendDirectResp) || reply.x(3) != status::OK {
+            blame(words, wrong::REPLY, &reply);
+        } else if reply.x(4) != answer(value) {
+            blame(words, wrong::PAYLOAD, &reply);
+        } else {
+            words[0] += 1;
+        }
+    }
+}
+
+/// Runs `job` on every core at once, for the partition with a queue; what each core's words are then.
+fn on_every_core(
+    world: &mut NormalWorld,
+    job: fn(usize, &mut Words),
+) -> TestResult<ArrayVec<Words, 8>> {
+    let to = queued(world)?;
+    let (_, count) = wide(world)?;
+    let mut cores = others(count)?;
+    let arguments = [to.0.into(), world.case() as u64, 0, 0, 0, 0, 0, 0];
+    for core in &mut cores {
+        core.post(job, arguments);
+    }
+    let mut own = arguments;
+    job(0, &mut own);
+    let mut all = ArrayVec::new();
+    all.push(own);
+    for mut core in cores {
+        all.push(core.finish());
+        let index = core.index();
+        ensure!(core.stop(), "core {index} did not go off");
+    }
+    for (index, words) in all.iter().enumerate() {
+        no_blame(index, words)?;
+    }
+    Ok(all)
+}
+
+/// None is told BUSY, and each gets its own answer.
+fn e16_requests_of_every_core_wait_for_one_partition(world: &mut NormalWorld) -> TestResult {
+    for words in on_every_core(world, ask_one_that_is_busy)? {
+        equal("the answers", words[0], 20)?;
+    }
+    Ok(())
+}
+
+/// Each core's timer fires while it waits or is served; FFA_RUN goes on with either.
+fn e16_a_request_that_waits_is_interrupted_and_goes_on(world: &mut NormalWorld) -> TestResult {
+    for words in on_every_core(world, spin_and_be_interrupted)? {
+        ensure!(words[0] > 0, "a core was not interrupted");
+        equal("the status", words[2], status::OK)?;
+        equal("the result", words[3], 0x600d)?;
+    }
+    Ok(())
 }
 
 /// What a window of the partition's stage 1 shows, one after the other, and then whether it is looked at.
