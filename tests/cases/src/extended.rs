@@ -7,7 +7,7 @@
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Version, Width};
 use bulkhead_payload::memory::MAILBOX;
-use bulkhead_payload::{Reply, Request};
+use bulkhead_payload::{Reply, Request, gic};
 
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, Verdict, equal};
@@ -91,8 +91,18 @@ fn newest(world: &NormalWorld) -> TestResult<(EndpointId, EndpointId)> {
     }
 }
 
+/// The schedule receiver interrupt: these tests have no use for it.
+const SCHEDULE_RECEIVER: u32 = 8;
+
+/// The scheduler asks, and the interrupt that told it so is not pending any more.
+fn withdraw_all(world: &mut NormalWorld) {
+    world.call(Request::ffa(Function::NotificationInfoGet, Width::W64));
+    gic::withdraw(0, SCHEDULE_RECEIVER);
+}
+
 fn a38_partitions_signal_above_bit_63(world: &mut NormalWorld) -> TestResult {
     let (receiver, sender) = newest(world)?;
+    gic::disable(SCHEDULE_RECEIVER);
     let ids = EndpointId::pair(sender, receiver);
     done_by(world, receiver, Function::NotificationBind2, ids, BITS)?;
     // Not bound: nothing of it is signalled.
@@ -114,7 +124,7 @@ fn a38_partitions_signal_above_bit_63(world: &mut NormalWorld) -> TestResult {
         ensure!(got == expected, "GET2 returned {got:#x?}");
     }
     done_by(world, receiver, Function::NotificationUnbind2, ids, BITS)?;
-    world.call(Request::ffa(Function::NotificationInfoGet, Width::W64));
+    withdraw_all(world);
     Ok(())
 }
 
@@ -133,6 +143,7 @@ fn forwarded(world: &mut NormalWorld, request: Request) -> TestResult<Reply> {
 
 fn a38_a_bind_of_the_normal_world_above_bit_63_round_trips(world: &mut NormalWorld) -> TestResult {
     let (_, sender) = newest(world)?;
+    gic::disable(SCHEDULE_RECEIVER);
     let ids = EndpointId::pair(sender, OS);
     let own = u64::from(OS.0);
     let bind = second(Function::NotificationBind2, ids, BITS);
@@ -153,7 +164,7 @@ fn a38_a_bind_of_the_normal_world_above_bit_63_round_trips(world: &mut NormalWor
     }
     let unbind = second(Function::NotificationUnbind2, ids, BITS);
     world.call(unbind).succeeded()?;
-    world.call(Request::ffa(Function::NotificationInfoGet, Width::W64));
+    withdraw_all(world);
     let destroy = Function::NotificationBitmapDestroy;
     world.ffa(destroy, [own]).succeeded()?;
     Ok(())

@@ -135,6 +135,15 @@ impl Events {
     }
 }
 
+/// What passes between the SPMC and the normal world's scheduler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// The schedule receiver interrupt was raised.
+    Raised,
+    /// The scheduler starts to ask.
+    Asked,
+}
+
 /// The hardware of a core.
 pub struct Machine {
     /// The core's index.
@@ -149,8 +158,8 @@ pub struct Machine {
     pub bounded: bool,
     /// Whether that time is over.
     pub expired: bool,
-    /// How often the schedule receiver interrupt was raised.
-    pub schedule_receiver: u32,
+    /// What passed between the SPMC and the normal world's scheduler.
+    pub told: Arc<std::sync::Mutex<Vec<Told>>>,
     /// How many execution contexts the core holds state of.
     pub loaded: usize,
 }
@@ -216,7 +225,7 @@ impl Hardware for Machine {
     }
 
     fn raise_schedule_receiver(&mut self) {
-        self.schedule_receiver += 1;
+        self.told.lock().expect("a core failed").push(Told::Raised);
     }
 
     fn signal_event(&mut self) {

@@ -28,6 +28,10 @@ pub enum Deed {
     Release,
     /// FFA_YIELD.
     Yield,
+    /// FFA_NOTIFICATION_BIND of all global notifications to the normal world.
+    Bind,
+    /// FFA_NOTIFICATION_GET of what VMs have set; the answer to the request has it.
+    Get,
 }
 
 impl Deed {
@@ -35,6 +39,8 @@ impl Deed {
         match self {
             // 0 ends a list.
             Self::Ask(index) => index as u64 + 1,
+            Self::Bind => 6,
+            Self::Get => 7,
             Self::Interrupt => 8,
             Self::Fault => 9,
             Self::Map => 10,
@@ -49,6 +55,8 @@ impl Deed {
     fn decode(nibble: u64) -> Option<Self> {
         Some(match nibble {
             0 => return None,
+            6 => Self::Bind,
+            7 => Self::Get,
             8 => Self::Interrupt,
             9 => Self::Fault,
             10 => Self::Map,
@@ -103,6 +111,8 @@ pub struct Local {
     deeds: u64,
     /// The first error that a call ended with, negated; 0 for none.
     status: u64,
+    /// The notifications that it got.
+    got: u64,
 }
 
 /// A turn of an execution context.
@@ -147,6 +157,7 @@ impl Turn<'_> {
             }
             Stage::Waiting => {
                 self.local.status = 0;
+                self.local.got = 0;
                 if function(self.registers, Function::MsgSendDirectReq) {
                     self.local.origin = Some(self.registers.sender());
                     self.local.token = self.registers.x[3];
@@ -186,6 +197,14 @@ impl Turn<'_> {
                     Some(code) => self.failed(negated(code)),
                     None => assert!(function(self.registers, Function::Success), "{made}"),
                 }
+                if made == Function::NotificationGet {
+                    let [.., low, high, _, _] = self.registers.x[..8] else {
+                        unreachable!("eight registers");
+                    };
+                    let bits = high << 32 | low;
+                    assert_eq!(self.local.got & bits, 0, "N9: got twice");
+                    self.local.got |= bits;
+                }
                 self.work()
             }
         }
@@ -215,7 +234,7 @@ impl Turn<'_> {
         match next {
             None => match self.local.origin {
                 Some(origin) => {
-                    let payload = [self.local.token, self.local.status, 0, 0, 0];
+                    let payload = [self.local.token, self.local.status, self.local.got, 0, 0];
                     let answer = response(Width::W64, own, origin, payload);
                     self.make(answer, Stage::Waiting)
                 }
@@ -247,6 +266,22 @@ impl Turn<'_> {
             Some(Deed::List) => self.simple(Function::PartitionInfoGet),
             Some(Deed::Release) => self.simple(Function::RxRelease),
             Some(Deed::Yield) => self.simple(Function::Yield),
+            Some(Deed::Bind) => {
+                let all = u64::from(u32::MAX);
+                let bind = [u64::from(own.0), 0, all, all];
+                self.make(
+                    ffa(Function::NotificationBind, bind),
+                    Stage::Calling(Function::NotificationBind),
+                )
+            }
+            Some(Deed::Get) => {
+                const FROM_VMS: u64 = 1 << 1;
+                let get = [u64::from(own.0), FROM_VMS, 0, 0];
+                self.make(
+                    ffa(Function::NotificationGet, get),
+                    Stage::Calling(Function::NotificationGet),
+                )
+            }
         }
     }
 

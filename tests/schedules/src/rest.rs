@@ -59,7 +59,7 @@ pub fn check(cores: &[Core]) {
     for one in &all {
         let multi = matches!(
             world.specs[one.name.0],
-            Spec::Multi | Spec::MultiDoing(_) | Spec::MultiWithoutEntry
+            Spec::Multi | Spec::Notified | Spec::MultiDoing(_) | Spec::MultiWithoutEntry
         );
         assert_ne!(one.state, StateName::Running, "CV1: {:?}", one.name);
         if one.state == StateName::Aborted {

@@ -4,6 +4,7 @@
 pub mod abort;
 pub mod crossing;
 pub mod mailbox;
+pub mod notification;
 pub mod power;
 pub mod preemption;
 pub mod queue;

@@ -63,6 +63,8 @@ pub enum Spec {
     Waited(usize),
     /// With an execution context for each core.
     Multi,
+    /// The same, with notifications and indirect messages.
+    Notified,
     /// The same, and each context but the first does this before it waits.
     MultiDoing(&'static [Deed]),
     /// With an execution context for each core, of which only the first has an entry (W1).
@@ -88,6 +90,8 @@ pub struct Core {
     pub state: CoreState<Machine>,
     /// The core's hardware.
     pub machine: Machine,
+    /// The notifications in the answers to its requests.
+    pub got: Vec<u64>,
 }
 
 /// How a request of the normal world ended.
@@ -98,6 +102,10 @@ pub enum Outcome {
     /// With FFA_ERROR.
     Error(FfaError),
 }
+
+const PROPERTIES: Properties = Properties::DIRECT_REQ_RECEIVE
+    .union(Properties::DIRECT_REQ_SEND)
+    .union(Properties::AARCH64);
 
 fn config(index: usize, spec: Spec) -> PartitionConfig {
     const fn service(byte: u8) -> [Service; 1] {
@@ -113,9 +121,12 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         services: &SERVICES[index],
         image_uuid: Uuid::NIL,
         version: Version::V1_2,
-        properties: Properties::DIRECT_REQ_RECEIVE
-            .union(Properties::DIRECT_REQ_SEND)
-            .union(Properties::AARCH64),
+        properties: match spec {
+            Spec::Notified => PROPERTIES
+                .union(Properties::NOTIFICATIONS)
+                .union(Properties::INDIRECT),
+            _ => PROPERTIES,
+        },
         non_secure_interrupts: match spec {
             Spec::Queued => NonSecureInterrupts::Queued,
             _ => NonSecureInterrupts::Signaled,
@@ -139,7 +150,9 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         .map(|(index, spec)| {
             let count = match spec {
                 Spec::Single | Spec::Queued | Spec::Waited(_) => 1,
-                Spec::Multi | Spec::MultiDoing(_) | Spec::MultiWithoutEntry => cores,
+                Spec::Multi | Spec::Notified | Spec::MultiDoing(_) | Spec::MultiWithoutEntry => {
+                    cores
+                }
             };
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
                 // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
@@ -184,6 +197,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         normal_world_tx: Vec::new(),
     }));
     let events = Arc::new(Events::new(cores));
+    let told: Arc<Mutex<Vec<_>>> = Arc::default();
     let mut cores: Vec<Core> = (0..cores)
         .map(|index| Core {
             world: world.clone(),
@@ -195,9 +209,10 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 masked: false,
                 bounded: false,
                 expired: false,
-                schedule_receiver: 0,
+                told: told.clone(),
                 loaded: 0,
             },
+            got: Vec::new(),
         })
         .collect();
     cores[0].switch_on();
@@ -306,6 +321,7 @@ impl Core {
                     &reply.x[..8]
                 );
                 assert_eq!(reply.x[3], token, "CV8: the answer to another request");
+                self.got.push(reply.x[5]);
                 return Outcome::Answer(reply.x[4]);
             }
             // Sometimes the normal world does something else first.
@@ -438,7 +454,8 @@ impl Core {
         }
         let mut turn = Turn {
             partition: index,
-            registers_entry: core == 0 && matches!(spec, Spec::Multi | Spec::MultiDoing(_)),
+            registers_entry: core == 0
+                && matches!(spec, Spec::Multi | Spec::Notified | Spec::MultiDoing(_)),
             starts_with: match spec {
                 Spec::MultiDoing(list) if core != 0 => Some((token, deeds(list))),
                 _ => None,

@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 23] = [
+const MISTAKES: [Mistake; 25] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -71,7 +71,7 @@ const MISTAKES: [Mistake; 23] = [
         file: "rxtx.rs",
         right: "if partition.health() == Health::Aborted {",
         wrong: "if partition.health() == Health::Aborted && !made!() {",
-        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        scenario: "c7_c8_c10_k8_a_partition_ends_during_calls",
         says: "K8",
     },
     Mistake {
@@ -99,7 +99,7 @@ const MISTAKES: [Mistake; 23] = [
                 hw.unmap_mailbox(index.saturating_add(1)); \
                 *self.mailbox.lock() = Mailbox::Unmapped; return; } \
                 let mut mailbox = self.mailbox.lock();\n        if matches!",
-        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        scenario: "c7_c8_c10_k8_a_partition_ends_during_calls",
         says: "M16",
     },
     Mistake {
@@ -107,7 +107,7 @@ const MISTAKES: [Mistake; 23] = [
         file: "schedule.rs",
         right: "if partition.health() == Health::Aborted {\n                    slot.rest",
         wrong: "if partition.health() == Health::Aborted && !made!() {\n slot.rest",
-        scenario: "c7_c8_k8_a_partition_ends_during_calls",
+        scenario: "c7_c8_c10_k8_a_partition_ends_during_calls",
         says: "CV6",
     },
     Mistake {
@@ -223,6 +223,26 @@ const MISTAKES: [Mistake; 23] = [
                 slot.rest(VcpuState::Preempted {",
         scenario: "a76_r3_two_cores_yield_and_resume",
         says: "FFA_YIELD",
+    },
+    Mistake {
+        name: "INFO_GET: that the scheduler was told is forgotten after the search",
+        file: "notify.rs",
+        right: "self.scheduler.forget();\n        if self.report_all(&mut lists).is_err() {",
+        wrong: "if !made!() { self.scheduler.forget(); } \
+                let found = self.report_all(&mut lists); \
+                if made!() { self.scheduler.forget(); } if found.is_err() {",
+        scenario: "n8_n9_n10_n11_two_cores_set_get_and_ask",
+        says: "N11: nobody is told",
+    },
+    Mistake {
+        name: "MSG_SEND2: RX is looked at, and filled later",
+        file: "indirect.rs",
+        right: "let room = theirs.writable()?;",
+        wrong: "let room = theirs.writable()?; let (own, mut theirs) = if made!() { \
+                drop((own, theirs)); let [Some(own), Some(theirs)] = lock_both(&from, &to) else { \
+                return Err(FfaError::Busy); }; (own, theirs) } else { (own, theirs) };",
+        scenario: "g26_n13_two_cores_send_and_release",
+        says: "G26",
     },
 ];
 

@@ -2,7 +2,9 @@
 //! Each scenario under many schedules; see [`explore`] for how many, and for how one is run again.
 
 use bulkhead_schedules::explore::explore;
-use bulkhead_schedules::scenarios::{abort, crossing, mailbox, power, preemption, queue, version};
+use bulkhead_schedules::scenarios::{
+    abort, crossing, mailbox, notification, power, preemption, queue, version,
+};
 
 /// One test a scenario, of the same name.
 macro_rules! explored {
@@ -22,7 +24,7 @@ explored! {
     preemption::r3_r11_r12_two_cores_claim_preempt_and_resume,
     preemption::a76_r3_two_cores_yield_and_resume,
     preemption::r11_r12_three_cores_run_one_context,
-    abort::c7_c8_k8_a_partition_ends_during_calls,
+    abort::c7_c8_c10_k8_a_partition_ends_during_calls,
     abort::c7_a_partition_ends_while_it_is_preempted,
     abort::k8_a_partition_ends_on_two_cores_at_once,
     abort::d8_the_list_of_partitions_while_one_ends,
@@ -31,6 +33,8 @@ explored! {
     mailbox::m13_two_cores_forward_the_same_vm,
     mailbox::m9_no_page_is_in_two_mailboxes,
     mailbox::m16_two_contexts_share_the_mailbox_of_a_partition,
+    notification::n8_n9_n10_n11_two_cores_set_get_and_ask,
+    notification::g26_n13_two_cores_send_and_release,
     queue::e16_three_cores_wait_for_one_partition,
     queue::e16_two_cores_wait_and_cross,
     queue::e16_k8_a_partition_ends_while_cores_wait,

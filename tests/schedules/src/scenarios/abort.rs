@@ -18,7 +18,7 @@ const SPECS: [Spec; 2] = [Spec::Multi, Spec::Single];
 const ABORTED: Outcome = Outcome::Error(FfaError::Aborted);
 
 /// One core is in a chain with the partition, in any place of it, when it ends on the other core.
-pub fn c7_c8_k8_a_partition_ends_during_calls() {
+pub fn c7_c8_c10_k8_a_partition_ends_during_calls() {
     /// Who is asked, what it does, and what the head may answer if all goes well but for the end.
     const CALLS: [(usize, &[Deed]); 8] = [
         (ENDS, &[Deed::Ask(STAYS)]),
