@@ -14,6 +14,8 @@
 //!   FFA_RUN of the partition on the same core goes on with the wait. The request and its place in the order
 //!   are kept, but nobody waits for a core that is away: the partition goes to the first that is there.
 //!   While a core has a place, its other requests to the partition are BUSY, so that FFA_RUN has one meaning.
+//! - **Time.** A chain that was preempted is the normal world's to resume, and it may not do so while this core
+//!   waits. So a wait lasts for the run timeout for each request before it, and ends with BUSY.
 //! - **The turn.** Whoever ends a request hands the partition's context to the first core that waits; it is
 //!   never free in between, so that no newcomer overtakes. All of that happens under the queue's lock.
 //! - **The end.** When the partition ends, each that waits is told ABORTED, at once or by its FFA_RUN. When a
@@ -32,7 +34,7 @@ use crate::framework;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel};
-use crate::spmc::{CoreState, Current, Spmc, extended_rule};
+use crate::spmc::{CoreState, Current, Spmc, deadline, extended_rule};
 use crate::sync::Mutex;
 use crate::vcpu::{
     ANY_CORE, Activation, Context, Initiator, NonSecureInterrupts, VcpuRef, VcpuState,
@@ -45,6 +47,8 @@ pub struct Place {
     core: usize,
     /// Whether the core waits; otherwise it was interrupted.
     present: bool,
+    /// The counter value until which the core waits.
+    until: u64,
     /// The registers that the call was made with.
     request: Registers,
 }
@@ -164,9 +168,11 @@ impl<H: Hardware> Spmc<H> {
             (Err(FfaError::Busy), Some(queue))
                 if core.current.is_none() && self.will_be_free(core, target) =>
             {
+                let until = self.wait_ends(queue, hw);
                 queue.push(Place {
                     core: core.index,
                     present: true,
+                    until,
                     request,
                 })?;
                 // Whoever ends the partition signals after this, or has ended it before.
@@ -206,6 +212,14 @@ impl<H: Hardware> Spmc<H> {
         true
     }
 
+    /// The run timeout for each request that is served or waits before the last one.
+    fn wait_ends(&self, queue: &Places<H>, hw: &H) -> u64 {
+        let waiting = queue.places.iter().flatten().count();
+        let before = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let requests = before.saturating_add(1);
+        deadline(hw, self.run_timeout_ms.saturating_mul(requests))
+    }
+
     /// A core that waits was woken: its turn, the partition's end, an interrupt, or nothing.
     pub(crate) fn woken(&self, core: &mut CoreState<H>, why: Woken, hw: &mut H) -> Action {
         let Some(target) = core.waiting else {
@@ -237,7 +251,15 @@ impl<H: Hardware> Spmc<H> {
             return self.stop_waiting(core, FfaError::Aborted, hw);
         }
         if !interrupted {
-            return Action::Wait;
+            let over = queue
+                .of(core.index)
+                .is_none_or(|place| hw.now() >= place.until);
+            if !over {
+                return Action::Wait;
+            }
+            queue.remove(core.index);
+            drop(queue);
+            return self.stop_waiting(core, FfaError::Busy, hw);
         }
         if let Some(place) = queue.of(core.index) {
             place.present = false;
@@ -301,7 +323,9 @@ impl<H: Hardware> Spmc<H> {
                 None
             }
             Err(()) if self.will_be_free(core, target) => {
-                queue.of(core.index)?.present = true;
+                let until = self.wait_ends(&queue, hw);
+                let place = queue.of(core.index)?;
+                (place.present, place.until) = (true, until);
                 core.waiting = Some(target);
                 Some(Ok(Action::Wait))
             }

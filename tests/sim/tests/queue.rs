@@ -127,6 +127,32 @@ fn e16_requests_are_served_in_the_order_in_which_they_came() {
     assert_eq!(sim.state(0, 0), StateName::Waiting);
 }
 
+/// A chain that nobody resumes keeps no core for ever, and each has its time from when it came.
+#[test]
+fn e16_a_wait_ends_in_time() {
+    const RUN_TIMEOUT: u64 = 100_000_000;
+    let (mut sim, _) = system(8);
+    occupy(&mut sim, &ask(0));
+    for core in [1, 2] {
+        assert!(sim.core(core).start(&ask_quick(core as u64)).is_none());
+        sim.core(core).machine.now += RUN_TIMEOUT * core as u64 - 1;
+        assert!(sim.core(core).go_on().is_none(), "core {core} gives up");
+    }
+    sim.core(1).machine.now += 1;
+    assert_error(&sim.core(1).go_on().unwrap(), FfaError::Busy);
+    assert_eq!(queued(&sim), 1);
+    // Interrupted, it has its time anew when it goes on.
+    sim.core(2).raise(Pending::NonSecure);
+    assert_interrupted(&sim.core(2).go_on().unwrap());
+    sim.core(2).take_non_secure_interrupts();
+    sim.core(2).machine.now += RUN_TIMEOUT;
+    assert!(sim.core(2).start(&run(A, 0)).is_none());
+    assert!(sim.core(2).go_on().is_none());
+    assert_answer(&sim.core(0).call(&run(A, 0)), 0, 1);
+    assert_answer(&sim.core(2).go_on().unwrap(), 2, 2);
+    assert_eq!(queued(&sim), 0);
+}
+
 #[test]
 fn e16_a_full_queue_is_busy() {
     let (mut sim, _) = system(2);
