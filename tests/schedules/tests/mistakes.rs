@@ -225,12 +225,10 @@ const MISTAKES: [Mistake; 25] = [
         says: "FFA_YIELD",
     },
     Mistake {
-        name: "INFO_GET: that the scheduler was told is forgotten after the search",
+        name: "NOTIFICATION_SET: the scheduler is not told",
         file: "notify.rs",
-        right: "self.scheduler.forget();\n        if self.report_all(&mut lists).is_err() {",
-        wrong: "if !made!() { self.scheduler.forget(); } \
-                let found = self.report_all(&mut lists); \
-                if made!() { self.scheduler.forget(); } if found.is_err() {",
+        right: "if !self.told.swap(true, Ordering::SeqCst) {",
+        wrong: "if !self.told.swap(true, Ordering::SeqCst) && !made!() {",
         scenario: "n8_n9_n10_n11_two_cores_set_get_and_ask",
         says: "N11: nobody is told",
     },

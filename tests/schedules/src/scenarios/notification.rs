@@ -15,7 +15,7 @@ use crate::world::{Core, NWD, Outcome, Spec, at_once, choose, id, refusal};
 /// The partition that receives.
 const RECEIVER: usize = 0;
 /// How many notifications are set.
-const SET: u32 = 5;
+const SET: u32 = 8;
 const DONE: Outcome = Outcome::Answer(0);
 
 fn make(core: &mut Core, message: &Registers) -> Result<(), FfaError> {
@@ -69,10 +69,10 @@ pub fn n8_n9_n10_n11_two_cores_set_get_and_ask() {
             0
         }
         1 => {
-            (0..3).for_each(|_| assert_eq!(core.ask(RECEIVER, choose(&GETS)), DONE));
+            (0..4).for_each(|_| assert_eq!(core.ask(RECEIVER, choose(&GETS)), DONE));
             0
         }
-        _ => (0..3).filter(|_| ask(core)).count(),
+        _ => (0..8).filter(|_| ask(core)).count(),
     });
     let told = cores[0].machine.told.lock().expect("a core failed").clone();
     let left = ask(&mut cores[0]);
