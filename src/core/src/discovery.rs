@@ -173,11 +173,12 @@ impl<H: Hardware> Spmc<H> {
     /// The logical partitions of the SPMD that match `uuid`. The SPMD tells the normal world itself.
     fn logical_descriptors(&self, uuid: Uuid, world: World) -> impl Iterator<Item = PartitionInfo> {
         let all = uuid == Uuid::NIL;
-        let logical = match world {
-            World::Secure => Some(self.logical.list()),
-            World::Normal => None,
+        let count = match world {
+            World::Secure => self.logical.count(),
+            World::Normal => 0,
         };
-        (logical.into_iter().flatten())
+        (0..count)
+            .filter_map(|index| self.logical.get(index))
             .filter(move |info| all || info.uuid == uuid)
             .map(move |info| PartitionInfo {
                 uuid: if all { info.uuid } else { Uuid::NIL },

@@ -39,9 +39,14 @@ struct List {
 }
 
 impl LogicalPartitions {
-    /// Those that there are.
-    pub(crate) fn list(&self) -> ArrayVec<PartitionInfo, MOST> {
-        self.0.lock().all.clone()
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().all.len()
+    }
+
+    /// The one at `index`.
+    pub(crate) fn get(&self, index: usize) -> Option<PartitionInfo> {
+        self.0.lock().all.get(index).copied()
     }
 
     #[inline(never)]
