@@ -6,8 +6,8 @@
 //! requests of the normal world, one of each core, wait in the order in which they came.
 //!
 //! - **Who waits.** The normal world only. A partition that waited would hold its own callers, and two that
-//!   wait for each other would never end; a partition gets BUSY as before. Since who waits holds nothing, no
-//!   circle can form. A core does not wait for a chain that only it can resume, either: BUSY.
+//!   wait for each other would never end; a partition gets BUSY as before. So does a logical partition of the
+//!   SPMD, whose request cannot be interrupted. Since who waits holds nothing, no circle can form. A core does not wait for a chain that only it can resume, either: BUSY.
 //! - **How.** The core has nothing to run: [`Action::Wait`]. It sleeps until another core signals an event or
 //!   an interrupt is pending, and comes back with [`Event::Woken`]. No lock is held meanwhile.
 //! - **Interrupts.** A non-secure interrupt ends the call with FFA_INTERRUPT, as it ends one that runs, and
@@ -166,7 +166,9 @@ impl<H: Hardware> Spmc<H> {
             }
             (Err(FfaError::Busy), _) if self.is_ancestor(core, target) => Err(FfaError::Denied),
             (Err(FfaError::Busy), Some(queue))
-                if core.current.is_none() && self.will_be_free(core, target) =>
+                if core.current.is_none()
+                    && !self.serves_logical(core)
+                    && self.will_be_free(core, target) =>
             {
                 let until = self.wait_ends(queue, hw);
                 queue.push(Place {

@@ -93,20 +93,23 @@ struct System {
     a: Puppet,
 }
 
+/// Answers with what it got, inverted; a 1 makes it spin first.
+fn invert(sp: &mut Sp) {
+    let mut request = sp.wait();
+    loop {
+        if request.x[3] == 1 {
+            sp.spin(&request);
+        }
+        let payload = [3, 4, 5, 6, 7].map(|register: usize| !request.x[register]);
+        request = sp.respond(&request, payload);
+    }
+}
+
 fn system_with(answer: impl Fn(&mut Registers) + Send + Sync + 'static) -> System {
     let (alpha, a) = Puppet::new("alpha", A);
     let mut sim = Sim::builder()
         .partition(alpha)
-        .partition(Spec::new("beta", B, |sp| {
-            let mut request = sp.wait();
-            loop {
-                if request.x[3] == 1 {
-                    sp.spin(&request);
-                }
-                let payload = [3, 4, 5, 6, 7].map(|register: usize| !request.x[register]);
-                request = sp.respond(&request, payload);
-            }
-        }))
+        .partition(Spec::new("beta", B, invert))
         .spmd(answer)
         .boot();
     sim.negotiate(Version::V1_2);
@@ -392,4 +395,26 @@ fn a14_notifications_are_not_for_logical_partitions() {
     let ids = EndpointId::pair(A, RECEIVER);
     let set = ffa(Function::NotificationSet, [ids, 0, 1, 0]);
     assert_error(&a.call(sim.core(0), &set), FfaError::InvalidParameters);
+}
+
+/// EL3 waits for its request as for a function: it does not wait in a queue.
+#[test]
+fn a14_a_request_of_one_does_not_wait_for_a_busy_partition() {
+    let mut sim = Sim::builder()
+        .cores(2)
+        .partition(Spec::new("beta", B, invert).queue(2))
+        .spmd(spmd(both(), Version::V1_2))
+        .boot();
+    sim.core(1).switch_on();
+    sim.core(0).raise_in_spin(Pending::NonSecure);
+    let busy = request(Width::W64, EndpointId(0), B, [1, 0, 0, 0, 0]);
+    assert_function(&sim.core(0).call(&busy), Function::Interrupt);
+    sim.core(0).take_non_secure_interrupts();
+    let message = request(Width::W32, SENDER, B, [0; 5]);
+    let reply = sim.core(1).start(&message).expect("an answer at once");
+    assert_error(&reply, FfaError::Busy);
+    assert_eq!(sim.spmc().partitions()[0].queued(), 0);
+    assert_function(&sim.core(0).call(&run(B, 0)), Function::MsgSendDirectResp);
+    let reply = sim.core(1).call(&message);
+    assert_function(&reply, Function::MsgSendDirectResp);
 }
