@@ -237,6 +237,10 @@ impl VcpuContext for Context {
         self.pc = self.pc.wrapping_sub(4);
     }
 
+    fn counter_offset(&self) -> u64 {
+        0
+    }
+
     fn reset(&mut self, entry: u64) {
         self.registers = Registers::ZERO;
         self.pc = entry;

@@ -287,6 +287,9 @@ mod tests {
         fn step_back(&mut self) {
             self.1 -= 4;
         }
+        fn counter_offset(&self) -> u64 {
+            0
+        }
         fn reset(&mut self, entry: u64) {
             self.1 = entry;
         }

@@ -19,6 +19,14 @@ pub enum Event {
     Fault(Fault),
     /// An MRS or MSR of the running partition trapped.
     SystemRegister(SystemRegisterAccess),
+    /// The running partition has nothing to do (WFI, WFIT); the instruction is stepped over.
+    Idle {
+        /// Its own virtual counter's value at which it wants to go on, whatever else comes (WFIT).
+        until: Option<u64>,
+    },
+    /// The EL1 virtual timer of the running partition fired, through an interrupt of the normal world
+    /// (DECISIONS 26). It is masked in CNTV_CTL_EL0.
+    VirtualTimer,
     /// A secure interrupt is pending (IRQ at S-EL2).
     SecureInterrupt,
     /// A non-secure interrupt, or one of Group 0, is pending while a partition runs (FIQ at S-EL2).

@@ -42,8 +42,31 @@ pub trait Hardware {
     /// pending (C-01, A-90).
     fn hand_group0_to_el3(&mut self) -> bool;
 
-    /// Keeps a secure interrupt that no partition owns from firing again.
+    /// Keeps a secure interrupt that no partition owns from firing again: disabled, not pending, not active.
+    /// A private one (SGI, PPI) on this core.
     fn disable_interrupt(&mut self, intid: u32);
+
+    /// Whether the secure interrupt `intid` of a partition may fire; a private one on the core with index
+    /// `core`.
+    fn enable_interrupt(&mut self, intid: u32, core: usize, enable: bool);
+
+    /// Ends the activity of an interrupt that the core with index `core` has acknowledged: it may fire again.
+    fn deactivate(&mut self, intid: u32, core: usize);
+
+    /// Has the shared interrupt `intid` go to the core with index `core`; `false` if it is not shared, or if
+    /// that core has not come on yet.
+    fn route_interrupt(&mut self, intid: u32, core: usize) -> bool;
+
+    /// Brings the core with index `core` to S-EL2, which then acknowledges [`Acknowledged::Kick`]. It sees what
+    /// this core has written before.
+    fn kick(&mut self, core: usize);
+
+    /// The counter value at which the EL1 virtual timer of `context`, which runs or last ran on this core,
+    /// fires; `None` while it is disabled or masked.
+    fn virtual_timer(&self, context: &Self::Context) -> Option<u64>;
+
+    /// Masks the EL1 virtual timer of `context`, which runs or last ran on this core, in CNTV_CTL_EL0.
+    fn mask_virtual_timer(&mut self, context: &mut Self::Context);
 
     /// The INTID of the schedule receiver interrupt; `None` where it is not the normal world's.
     fn schedule_receiver_interrupt(&self) -> Option<u32>;
@@ -126,6 +149,8 @@ pub trait VcpuContext {
     /// Brings the context to its state at entry: EL1h, DAIF masked, MMU off, registers zero, next
     /// instruction at `entry` (B-56).
     fn reset(&mut self, entry: u64);
+    /// What its virtual counter lags behind the physical one (CNTVOFF_EL2), in ticks.
+    fn counter_offset(&self) -> u64;
 }
 
 /// The result of acknowledging an interrupt at S-EL2.
@@ -133,6 +158,8 @@ pub trait VcpuContext {
 pub enum Acknowledged {
     /// S-EL2's own timer; it is disarmed.
     Deadline,
+    /// Another core has something for this one ([`Hardware::kick`]).
+    Kick,
     /// A secure interrupt, still active; the caller disables or hands it on.
     Secure(u32),
     /// Nothing was pending any more (1020–1023).

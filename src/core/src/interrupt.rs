@@ -90,7 +90,7 @@ impl<H: Hardware> Spmc<H> {
                 self.unowned_interrupt(intid, hw);
                 core.resume()
             }
-            Acknowledged::Spurious => core.resume(),
+            Acknowledged::Kick | Acknowledged::Spurious => core.resume(),
         }
     }
 

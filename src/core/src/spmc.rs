@@ -173,6 +173,7 @@ impl<H: Hardware> Spmc<H> {
             Event::CoreOn => self.core_on(core, hw),
             Event::Fault(fault) => self.fault(core, fault, hw),
             Event::SystemRegister(access) => self.system_register(core, access, hw),
+            Event::Idle { .. } | Event::VirtualTimer => core.resume(),
             Event::SecureInterrupt => self.secure_interrupt(core, hw),
             Event::NonSecureInterrupt => self.non_secure_interrupt(core, hw),
             Event::Woken(why) => self.woken(core, why, hw),

@@ -167,6 +167,22 @@ impl Hardware for Machine {
         self.cpu.interface.disable(intid);
     }
 
+    fn enable_interrupt(&mut self, _: u32, _: usize, _: bool) {}
+
+    fn deactivate(&mut self, _: u32, _: usize) {}
+
+    fn route_interrupt(&mut self, _: u32, _: usize) -> bool {
+        true
+    }
+
+    fn kick(&mut self, _: usize) {}
+
+    fn virtual_timer(&self, _: &Context) -> Option<u64> {
+        None
+    }
+
+    fn mask_virtual_timer(&mut self, _: &mut Context) {}
+
     fn schedule_receiver_interrupt(&self) -> Option<u32> {
         let interface = &self.cpu.interface;
         interface

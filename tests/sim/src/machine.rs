@@ -68,6 +68,10 @@ impl VcpuContext for Context {
         self.pc -= 4;
     }
 
+    fn counter_offset(&self) -> u64 {
+        0
+    }
+
     fn reset(&mut self, entry: u64) {
         self.registers = Registers::ZERO;
         self.pc = entry;
@@ -227,6 +231,22 @@ impl Hardware for Machine {
     fn disable_interrupt(&mut self, intid: u32) {
         self.shared.lock().unwrap().disabled.push(intid);
     }
+
+    fn enable_interrupt(&mut self, _: u32, _: usize, _: bool) {}
+
+    fn deactivate(&mut self, _: u32, _: usize) {}
+
+    fn route_interrupt(&mut self, _: u32, _: usize) -> bool {
+        true
+    }
+
+    fn kick(&mut self, _: usize) {}
+
+    fn virtual_timer(&self, _: &Context) -> Option<u64> {
+        None
+    }
+
+    fn mask_virtual_timer(&mut self, _: &mut Context) {}
 
     fn schedule_receiver_interrupt(&self) -> Option<u32> {
         self.scheduler_is_non_secure.then_some(8)
