@@ -46,6 +46,16 @@ pub struct PartitionConfig {
     pub smc_permissive: bool,
     /// The interrupts of its devices.
     pub interrupts: &'static [u32],
+    /// Other partitions' secure interrupts wait while it runs (`other-s-interrupts-action`, B-14).
+    pub other_secure_interrupts_queued: bool,
+    /// The schedule receiver interrupt is raised when one of its interrupts comes while it waits
+    /// (`sri-interrupts-policy` bit 0, B-15).
+    pub sri_while_waiting: bool,
+    /// The schedule receiver interrupt is raised when it enters the waiting state with an interrupt pending
+    /// (`sri-interrupts-policy` bit 1, B-15).
+    pub sri_on_entering_wait: bool,
+    /// How long it may keep non-secure interrupts waiting, in milliseconds; `None`: the SPMC's bound.
+    pub run_timeout_ms: Option<u32>,
 }
 
 /// A service of a partition.

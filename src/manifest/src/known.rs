@@ -35,7 +35,7 @@ const EVERYWHERE: [&str; 5] = [
 ];
 
 /// The root of a partition's manifest (B-01 to B-23). The last four are of older bindings and of OP-TEE.
-pub(crate) const SP_ROOT: [&str; 35] = [
+pub(crate) const SP_ROOT: [&str; 37] = [
     "ffa-version",
     "uuid",
     "id",
@@ -71,6 +71,8 @@ pub(crate) const SP_ROOT: [&str; 35] = [
     "stream-endpoint-ids",
     "run-time-model",
     "bulkhead,request-queue",
+    "bulkhead,run-timeout-ms",
+    "bulkhead,virtual-counter-from-boot",
 ];
 
 /// A child of `services` (B-03).

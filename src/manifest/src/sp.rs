@@ -16,6 +16,7 @@ use crate::policy::{
 };
 use crate::region::{DeviceRegion, MemoryRegion, Rules};
 use crate::service::{self, Binding, Service};
+use crate::spmc;
 
 pub(crate) use fields::{
     ABORT_ACTION, BOOT_ORDER, CONTEXTS, ENTRYPOINT, EXECUTION_STATE, GP_REGISTER_PACKAGE, ID,
@@ -83,6 +84,12 @@ pub struct SpManifest<'a> {
     /// `bulkhead,request-queue`: how many requests of the normal world may wait for the partition while it is
     /// busy, up to 8; 0 where the manifest does not say (E-16).
     pub request_queue: u8,
+    /// `bulkhead,run-timeout-ms`: how long the partition may keep non-secure interrupts waiting; `None` leaves
+    /// it to the SPMC (DECISIONS 24).
+    pub run_timeout_ms: Option<u32>,
+    /// `bulkhead,virtual-counter-from-boot`: the virtual counter is zero when the partition starts; otherwise it
+    /// is the physical counter (F-13).
+    pub virtual_counter_from_boot: bool,
     /// The partition knows all lifecycle states.
     pub lifecycle_support: bool,
     /// What a fatal error of the partition leads to; `None` leaves it to the SPMC.
@@ -176,6 +183,8 @@ impl<'a> SpManifest<'a> {
             power_management_messages: fields::power_messages(root)?,
             vm_availability_messages: fields::vm_messages(root)?,
             request_queue: fields::request_queue(root)?,
+            run_timeout_ms: spmc::timeout(root, fields::RUN_TIMEOUT)?,
+            virtual_counter_from_boot: root.flag(fields::COUNTER_FROM_BOOT)?,
             lifecycle_support: root.flag(fields::LIFECYCLE)?,
             abort_action: fields::abort_action(root)?,
             has_primary_scheduler: root.flag(fields::HAS_SCHEDULER)?,

@@ -207,7 +207,11 @@ fn version<'a>(attribute: Node<'_, 'a>) -> Result<Version, ManifestError<'a>> {
     })
 }
 
-fn timeout<'a>(node: Node<'_, 'a>, field: Field) -> Result<Option<u32>, ManifestError<'a>> {
+/// A bound in milliseconds, from 1 to 60000.
+pub(crate) fn timeout<'a>(
+    node: Node<'_, 'a>,
+    field: Field,
+) -> Result<Option<u32>, ManifestError<'a>> {
     match node.u32(field)? {
         Some(value) if value == 0 || value > MAX_TIMEOUT => Err(node
             .field_error(field, Rule::MalformedInteger)

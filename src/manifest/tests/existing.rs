@@ -179,6 +179,19 @@ fn b01_op_tee_on_the_manifests_that_its_chains_have() {
 }
 
 #[test]
+fn a_partition_may_have_a_run_timeout_and_a_virtual_counter_of_its_own() {
+    let written = "gp-register-num = <0>; bulkhead,run-timeout-ms = <60000>; \
+                   bulkhead,virtual-counter-from-boot";
+    let sp = sp("partition.dts", &[("gp-register-num = <0>", written)]).unwrap();
+    assert_eq!(sp.run_timeout_ms, Some(60_000));
+    assert!(sp.virtual_counter_from_boot);
+    assert!(
+        !sp.unknown_properties()
+            .any(|unknown| unknown.name.starts_with("bulkhead,"))
+    );
+}
+
+#[test]
 fn b02_to_b22_every_property_of_a_partition_is_read() {
     let sp = sp("partition.dts", &[]).unwrap();
     assert_eq!(sp.ffa_version, Version::V1_2);
@@ -197,6 +210,10 @@ fn b02_to_b22_every_property_of_a_partition_is_read() {
             while_waiting: true,
             on_entering_wait: true
         }
+    );
+    assert_eq!(
+        (sp.run_timeout_ms, sp.virtual_counter_from_boot),
+        (None, false)
     );
     assert!(sp.notification_support);
     assert_eq!(

@@ -11,8 +11,8 @@ use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
-    AbortAction, Accepted, MemoryKind, NsInterruptsAction, Range, Reserved, SpManifest,
-    SpmcManifest,
+    AbortAction, Accepted, MemoryKind, NsInterruptsAction, OtherSInterruptsAction, Range, Reserved,
+    SpManifest, SpmcManifest,
 };
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
@@ -245,6 +245,11 @@ fn make(
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
+        other_secure_interrupts_queued: manifest.other_s_interrupts_action
+            == OtherSInterruptsAction::Queued,
+        sri_while_waiting: manifest.sri_policy.while_waiting,
+        sri_on_entering_wait: manifest.sri_policy.on_entering_wait,
+        run_timeout_ms: manifest.run_timeout_ms,
     };
     let received = if manifest.notification_support {
         vcpus.len()

@@ -74,6 +74,10 @@ impl Spec {
             smc_allow_list: &[],
             smc_permissive: false,
             interrupts: &[],
+            other_secure_interrupts_queued: false,
+            sri_while_waiting: false,
+            sri_on_entering_wait: false,
+            run_timeout_ms: None,
         };
         Self {
             config,

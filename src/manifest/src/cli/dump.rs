@@ -147,7 +147,10 @@ fn partition(manifest: &SpManifest<'_>) {
         manifest.power_management_messages,
         manifest.vm_availability_messages
     );
-    println!("  request queue {}", manifest.request_queue);
+    println!(
+        "  request queue {}, run timeout {:?} ms, virtual counter from boot {}",
+        manifest.request_queue, manifest.run_timeout_ms, manifest.virtual_counter_from_boot
+    );
     println!(
         "  lifecycle support {}, abort action {:?}, primary scheduler {}, uncut memory calls {}",
         manifest.lifecycle_support,

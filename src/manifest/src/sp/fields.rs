@@ -95,6 +95,14 @@ pub(crate) const REQUEST_QUEUE: Field = Field::new(
     "bulkhead,request-queue",
     "write bulkhead,request-queue = <1>; to <8>; with execution-ctx-count = <1>;",
 );
+pub(super) const RUN_TIMEOUT: Field = Field::new(
+    "bulkhead,run-timeout-ms",
+    "write bulkhead,run-timeout-ms = <1>; to <60000>;",
+);
+pub(super) const COUNTER_FROM_BOOT: Field = Field::new(
+    "bulkhead,virtual-counter-from-boot",
+    "write bulkhead,virtual-counter-from-boot;",
+);
 pub(super) const LIFECYCLE: Field = Field::new("lifecycle-support", "write lifecycle-support;");
 pub(crate) const ABORT_ACTION: Field = Field::new(
     "abort-action",
