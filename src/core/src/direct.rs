@@ -230,12 +230,20 @@ impl<H: Hardware> Spmc<H> {
         core: &CoreState<H>,
         call: Transition,
     ) -> Result<(), FfaError> {
-        match &core.current {
-            Some(current) if current.activation.model().permits(call) == Verdict::Denied => {
-                Err(FfaError::Denied)
-            }
-            _ => Ok(()),
+        let Some(current) = &core.current else {
+            return Ok(());
+        };
+        let activation = current.activation;
+        // Who was entered while it awaited an answer awaits it again before anything else.
+        let moves = !matches!(
+            call,
+            Transition::Run | Transition::Yield | Transition::Abort
+        );
+        if activation.model().permits(call) == Verdict::Denied || (activation.has_callee() && moves)
+        {
+            return Err(FfaError::Denied);
         }
+        Ok(())
     }
 
     /// Whether `target` waits, directly or not, for the context that runs on `core` (C1, C2).

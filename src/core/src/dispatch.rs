@@ -333,7 +333,7 @@ impl<H: Hardware> Spmc<H> {
     /// A call of a partition that is not FF-A: paravirtual, or an SMC that only its manifest can
     /// allow (D-15, D-16).
     fn other_call(&self, core: &mut CoreState<H>, id: u32, conduit: Conduit, hw: &mut H) -> Action {
-        if let Some(action) = self.paravirtual_call(core, id) {
+        if let Some(action) = self.paravirtual_call(core, id, hw) {
             return action;
         }
         if let (Some(partition), Conduit::Smc) = (self.running_partition(core), conduit) {

@@ -61,6 +61,12 @@ pub trait Hardware {
     /// this core has written before.
     fn kick(&mut self, core: usize);
 
+    /// [`kick`](Self::kick) for every other core that is on.
+    fn kick_others(&mut self);
+
+    /// Whether accesses of partitions to the EL1 virtual timer trap. If so, no context ever has one of its own.
+    fn traps_virtual_timer(&self) -> bool;
+
     /// The counter value at which the EL1 virtual timer of `context`, which runs or last ran on this core,
     /// fires; `None` while it is disabled or masked.
     fn virtual_timer(&self, context: &Self::Context) -> Option<u64>;

@@ -1,104 +1,148 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Physical interrupts at S-EL2, and the paravirtual interrupt calls.
+//! Interrupts (C-01 to C-15): what reaches S-EL2, whose it is, and who gets the core for it.
+//!
+//! - A *secure* interrupt is acknowledged and its priority dropped here, and it stays active until the partition
+//!   that owns it deactivates it: a level-triggered one costs one delivery per event (C-13). It becomes pending
+//!   in an execution context ([`crate::virtual_interrupt`]), and [`route`] says what the core does.
+//! - One that nobody owns is disabled and counted (C-11).
+//! - A *non-secure* one preempts the chain, waits, or starts a managed exit ([`managed_exit`]), as the strictest
+//!   partition of the chain wants (C-03 to C-06).
+//! - One of *Group 0* is EL3's (C-01).
+//! - The core's own timer bounds what runs, and has the deadlines of partitions ([`crate::timer`]).
 
-use bulkhead_abi::paravirt::{self, Line, Paravirt, Reconfigure};
+mod chain;
+pub(crate) mod managed_exit;
+pub mod owner;
+mod paravirtual;
+pub mod route;
+
+pub(crate) use chain::Spent;
 
 use crate::event::Action;
-use crate::hardware::{Acknowledged, Hardware, VcpuContext};
+use crate::hardware::{Acknowledged, Hardware};
+use crate::interrupt::owner::Owners;
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc, deadline};
-use crate::vcpu::{NonSecureInterrupts, VcpuRef};
-use crate::virtual_interrupt::VirtualInterrupts;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef, VcpuState};
 
-/// The virtual INTIDs of FF-A's own events, which any partition may enable.
-const VIRTUAL_INTIDS: [u32; 4] = [
-    paravirt::INTID_TIMER,
-    paravirt::INTID_MANAGED_EXIT,
-    paravirt::INTID_NOTIFICATION_PENDING,
-    paravirt::INTID_IPI,
-];
-
-/// A managed exit: a chain in which a partition asked to be told gives the core back (C-05, C9).
-///
-/// From its first non-secure interrupt on the chain has the run timeout to do so, however often it changes hands,
-/// since each partition in it that asks for a managed exit is told in turn: non-secure interrupts are masked
-/// while a context leaves, and fire again in the next one.
+/// What all cores share of interrupts.
 #[derive(Debug)]
-pub(crate) struct ManagedExit {
-    /// The counter value at which the chain is preempted.
-    by: u64,
-    /// The interrupts of the context that was told last.
-    told: Option<&'static VirtualInterrupts>,
-}
-
-impl<H: Hardware> CoreState<H> {
-    /// Whoever was told has left, or lost the core; with `now` signalled, so has the whole chain.
-    #[inline]
-    pub(crate) fn end_exit(&mut self, now: NonSecureInterrupts) {
-        let Some(exit) = &mut self.exit else {
-            return;
-        };
-        if let Some(told) = exit.told.take() {
-            told.withdraw(paravirt::INTID_MANAGED_EXIT);
-        }
-        if now == NonSecureInterrupts::Signaled {
-            self.exit = None;
-        }
-    }
+pub(crate) struct Interrupts {
+    pub(crate) owners: Owners,
+    /// How many fired that nobody owns.
+    pub(crate) unowned: AtomicU64,
+    /// Whether contexts have deadlines that no core keeps.
+    pub(crate) orphans: AtomicBool,
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// Non-secure interrupts stay pending until the chain is done or its time is over.
-    pub(crate) fn keep_waiting(&self, core: &mut CoreState<H>, hw: &mut H) {
-        let by = core.exit.as_ref().map(|exit| exit.by);
-        hw.mask_non_secure_interrupts(true);
-        hw.set_deadline(Some(
-            by.unwrap_or_else(|| deadline(hw, self.run_timeout_ms)),
-        ));
+    /// How many secure interrupts fired that nobody owns (I2).
+    pub fn unowned_interrupts(&self) -> u64 {
+        self.interrupts.unowned.load(Ordering::Relaxed)
     }
 
-    /// A non-secure interrupt fired in a chain where a partition asks for a managed exit. The running one is told; or
-    /// it is one that others wait for, and they are told when they run again (C-06). Where none has the interrupt
-    /// enabled there is nobody to tell, and the chain is preempted.
-    #[inline(never)]
-    fn managed_exit(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
-        let listens = |vcpu: VcpuRef| {
-            let partition = self.partition(vcpu)?;
-            let interrupts = &partition.vcpus.get(vcpu.vcpu())?.interrupts;
-            let asks = partition.config.non_secure_interrupts == NonSecureInterrupts::ManagedExit;
-            (asks && interrupts.is_enabled(paravirt::INTID_MANAGED_EXIT)).then_some(interrupts)
-        };
-        let told = core.running().and_then(listens);
-        if let Some(told) = told {
-            told.pend(paravirt::INTID_MANAGED_EXIT);
-        } else if self.ancestors(core).find_map(listens).is_none() {
-            return self.preempt(core, hw);
-        }
+    /// Non-secure interrupts stay pending until the chain is done or its time is over.
+    pub(crate) fn keep_waiting(&self, core: &mut CoreState<H>, timeout_ms: u32, hw: &mut H) {
         let by = core.exit.as_ref().map(|exit| exit.by);
-        let by = by.unwrap_or_else(|| deadline(hw, self.run_timeout_ms));
-        core.exit = Some(ManagedExit { by, told });
-        core.non_secure = NonSecureInterrupts::Queued;
-        self.keep_waiting(core, hw);
-        core.resume()
+        hw.mask_non_secure_interrupts(true);
+        let by = by.unwrap_or_else(|| deadline(hw, timeout_ms));
+        core.set_bound(Some(by), hw);
     }
 
     /// A secure interrupt fired while a partition ran.
     pub(crate) fn secure_interrupt(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        self.take_one(core, hw);
+        if core.bound <= hw.now() {
+            return self.time_is_over(core, hw);
+        }
+        self.serve_due(core, hw).unwrap_or_else(|| core.resume())
+    }
+
+    /// Secure interrupts fired while the core ran no partition: all that are pending are taken, and whoever has
+    /// to handle one is entered when the core would leave the secure world.
+    pub(crate) fn take_all(&self, core: &mut CoreState<H>, hw: &mut H) {
+        while self.take_one(core, hw) {}
+    }
+
+    /// Takes the pending secure interrupt of highest priority; `false` if there was none (I1).
+    fn take_one(&self, core: &mut CoreState<H>, hw: &mut H) -> bool {
         match hw.acknowledge() {
-            Acknowledged::Deadline => self.time_is_over(core, hw),
-            Acknowledged::Secure(intid) => {
-                self.unowned_interrupt(intid, hw);
-                core.resume()
+            Acknowledged::Deadline => self.fire_deadlines(core, hw),
+            Acknowledged::Kick => {
+                core.due = true;
+                self.adopt_orphans(core, hw);
             }
-            Acknowledged::Kick | Acknowledged::Spurious => core.resume(),
+            Acknowledged::Secure(intid) => self.raise(core, intid, hw),
+            Acknowledged::Spurious => return false,
+        }
+        true
+    }
+
+    /// The physical interrupt `intid` is active on this core: it becomes pending for its partition, in the context
+    /// of this core if the partition has one that has started, else in its first one.
+    fn raise(&self, core: &mut CoreState<H>, intid: u32, hw: &mut H) {
+        let Some(index) = self.interrupts.owners.of(intid) else {
+            return self.unowned_interrupt(intid, hw);
+        };
+        let Some(partition) = self.partitions.get(index) else {
+            return self.unowned_interrupt(intid, hw);
+        };
+        let own = partition.vcpu_for_core(core.index);
+        let started = |vcpu: &usize| {
+            let slot = partition.vcpus.get(*vcpu);
+            slot.is_some_and(|slot| slot.state() != StateName::Off)
+        };
+        let vcpu = Some(own).filter(started).unwrap_or(0);
+        let (Some(slot), Some(name)) = (partition.vcpus.get(vcpu), VcpuRef::new(index, vcpu))
+        else {
+            return self.unowned_interrupt(intid, hw);
+        };
+        slot.interrupts.raise(intid, Some(core.index));
+        // Whoever ends the partition drops what is pending after it said so, or it is dropped here (I16).
+        if partition.health() == Health::Aborted {
+            return self.drop_interrupts(slot, hw);
+        }
+        self.tell(core, name, hw);
+    }
+
+    /// Something became pending in the context `name`: whoever has to look at it is told. The core that runs it
+    /// is kicked; if it waits, this core enters it when it can, unless the scheduler of the normal world is to
+    ///
+    pub(crate) fn tell(&self, core: &mut CoreState<H>, name: VcpuRef, hw: &mut H) {
+        let Some(partition) = self.partition(name) else {
+            return;
+        };
+        let Some(slot) = partition.vcpus.get(name.vcpu()) else {
+            return;
+        };
+        let place = slot.inspect(|state| match state {
+            VcpuState::Running { core } => (StateName::Running, *core),
+            other => (other.name(), core.index),
+        });
+        match place {
+            (StateName::Running, other) if other != core.index => hw.kick(other),
+            (StateName::Waiting, _) => {
+                if !slot.interrupts.wakes() {
+                    return;
+                }
+                if partition.config.sri_while_waiting {
+                    self.leave_to_scheduler(slot, hw);
+                } else if partition.is_multi_core() && name.vcpu() != core.index {
+                    hw.kick(name.vcpu());
+                } else {
+                    core.due = true;
+                }
+            }
+            (StateName::Blocked, _) => core.due = true,
+            _ => {}
         }
     }
 
-    /// A secure interrupt fired while the core waited: none is due to anybody.
-    pub(crate) fn interrupt_while_waiting(&self, hw: &mut H) {
-        if let Acknowledged::Secure(intid) = hw.acknowledge() {
-            self.unowned_interrupt(intid, hw);
-        }
+    /// The context, which waits, has something pending that the normal world's scheduler gives it cycles for.
+    pub(crate) fn leave_to_scheduler(&self, slot: &Vcpu<H>, hw: &mut H) {
+        slot.interrupts.leave_to_scheduler(true);
+        self.scheduler.tell(hw);
     }
 
     /// A non-secure or Group 0 interrupt fired while a partition ran: EL3 handles Group 0 at once,
@@ -107,8 +151,8 @@ impl<H: Hardware> Spmc<H> {
         if hw.hand_group0_to_el3() {
             return core.resume();
         }
-        if core.booting.is_some() {
-            // There is no normal world to give the core to.
+        if core.booting.is_some() || core.interrupting {
+            // There is no normal world to give the core to, or none that expects it now.
             hw.mask_non_secure_interrupts(true);
             return core.resume();
         }
@@ -123,8 +167,12 @@ impl<H: Hardware> Spmc<H> {
     fn time_is_over(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         if core.booting.is_some() {
             // Whoever goes on after this, up to the end of this initialisation, has a bound, too.
-            hw.set_deadline(Some(deadline(hw, self.run_timeout_ms)));
+            core.set_bound(Some(deadline(hw, self.run_timeout_ms)), hw);
             return self.initialisation_is_over(core, hw);
+        }
+        core.set_bound(None, hw);
+        if core.interrupting {
+            return self.interrupt_is_over(core, hw);
         }
         if core.non_secure == NonSecureInterrupts::Queued {
             return self.preempt(core, hw);
@@ -169,55 +217,22 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Nobody owns `intid`: it is kept from firing again, and the system goes on (C-11, I2).
-    pub(crate) fn unowned_interrupt(&self, intid: u32, hw: &mut H) {
-        log::warn!("secure interrupt {intid} belongs to no partition: disabled");
+    fn unowned_interrupt(&self, intid: u32, hw: &mut H) {
+        let count = self
+            .interrupts
+            .unowned
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        log::warn!("secure interrupt {intid} belongs to no partition: disabled ({count} so far)");
         hw.disable_interrupt(intid);
     }
 
-    /// A paravirtual interrupt call of the running partition; the result goes to x0 (C-14).
-    ///
-    /// A partition may enable the virtual interrupts of FF-A's own events and those of its devices. Of
-    /// these, the notification pending and managed exit interrupts come; nothing makes others pending yet. An interrupt is
-    /// over when it is fetched, so that a partition which never deactivates makes progress.
-    pub(crate) fn paravirtual_call(&self, core: &mut CoreState<H>, id: u32) -> Option<Action> {
-        let call = Paravirt::decode(id)?;
-        let current = core.current.as_mut()?;
-        let interrupts = &current.slot.interrupts;
-        let registers = current.context.registers_mut();
-        let intid = registers.w::<1>();
-        let is_virtual = VIRTUAL_INTIDS.contains(&intid);
-        let of_device = current.partition.config.interrupts.contains(&intid);
-        let accepted = match call {
-            Paravirt::InterruptGet => {
-                let found = interrupts.fetch().map(u64::from);
-                registers.set_x::<0>(found.unwrap_or(paravirt::NO_INTERRUPT));
-                return Some(core.resume());
-            }
-            Paravirt::InterruptEnable => {
-                let line = Line::from_register(registers.x::<3>());
-                match line {
-                    Some(line) if is_virtual && registers.x::<2>() != 0 => {
-                        interrupts.enable(intid, line);
-                    }
-                    Some(_) if is_virtual => interrupts.disable(intid),
-                    _ => {}
-                }
-                line.is_some() && (is_virtual || of_device)
-            }
-            Paravirt::InterruptReconfigure => {
-                of_device
-                    && Reconfigure::from_register(registers.x::<2>()) == Some(Reconfigure::Enable)
-            }
-            Paravirt::InterruptDeactivate => {
-                (is_virtual || of_device) && registers.w::<2>() == intid
-            }
-            Paravirt::SendIpi => false,
-        };
-        registers.set_x::<0>(if accepted {
-            paravirt::SUCCESS
-        } else {
-            paravirt::FAILURE
+    /// The partition of `slot` ended: what the context has pending is dropped, and what is active ends and
+    /// stays disabled (I16).
+    pub(crate) fn drop_interrupts(&self, slot: &Vcpu<H>, hw: &mut H) {
+        slot.interrupts.end(|ended| {
+            hw.enable_interrupt(ended.intid, ended.core, false);
+            hw.deactivate(ended.intid, ended.core);
         });
-        Some(core.resume())
     }
 }

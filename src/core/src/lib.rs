@@ -52,6 +52,7 @@ mod spmd;
 mod spmd_lp;
 pub mod sync;
 pub mod system_state;
+mod timer;
 pub mod trap;
 pub mod vcpu;
 mod version;

@@ -21,7 +21,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use bulkhead_abi::notification::{
     self, Binding, BitmapCreate, Get, InfoLists, Pending, ScheduleReceiver, Set,
 };
-use bulkhead_abi::{EndpointId, FfaError, Width, paravirt};
+use bulkhead_abi::{EndpointId, FfaError, VcpuIndex, Width, paravirt};
 
 use crate::event::Action;
 use crate::hardware::Hardware;
@@ -125,7 +125,7 @@ impl Scheduler {
         self.told.store(false, Ordering::SeqCst);
     }
 
-    fn tell<H: Hardware>(&self, hw: &mut H) {
+    pub(crate) fn tell<H: Hardware>(&self, hw: &mut H) {
         if !self.told.swap(true, Ordering::SeqCst) {
             hw.raise_schedule_receiver();
         }
@@ -346,6 +346,8 @@ impl<H: Hardware> Spmc<H> {
         for partition in self.partitions {
             let mut notifications = partition.notifications.lock();
             notifications.report(partition.config.id, lists)?;
+            drop(notifications);
+            report_interrupts(partition, lists)?;
         }
         for place in self.normal_world.bitmaps.places {
             let mut notifications = place.state.lock();
@@ -377,4 +379,24 @@ impl<H: Hardware> Spmc<H> {
             self.scheduler.tell(hw);
         }
     }
+}
+
+/// Adds the contexts of `partition` that are left to the scheduler with an interrupt, and have not been
+/// told of.
+fn report_interrupts<H: Hardware>(
+    partition: &Partition<H>,
+    lists: &mut InfoLists,
+) -> Result<(), FfaError> {
+    for (index, slot) in (0..).zip(partition.vcpus()) {
+        if !slot.interrupts.is_untold() {
+            continue;
+        }
+        if partition.is_multi_core() {
+            lists.push(partition.config.id, &[VcpuIndex(index)])?;
+        } else {
+            lists.push(partition.config.id, &[])?;
+        }
+        slot.interrupts.told();
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ impl<H: Hardware> Spmc<H> {
     pub(crate) fn core_on(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         self.ask_for_logical_partitions(hw);
         core.booting = Some(0);
+        self.adopt_own_deadlines(core, hw);
         self.boot_next(core, hw)
     }
 
@@ -28,7 +29,7 @@ impl<H: Hardware> Spmc<H> {
             if let Some(current) = self.starting(core, index, partition) {
                 core.booting = Some(index.saturating_add(1));
                 let action = self.run(core, current, hw);
-                hw.set_deadline(Some(deadline(hw, self.init_timeout_ms)));
+                core.set_bound(Some(deadline(hw, self.init_timeout_ms)), hw);
                 return action;
             }
         }
@@ -77,6 +78,7 @@ impl<H: Hardware> Spmc<H> {
         };
         context.reset(entry);
         slot.interrupts.reset();
+        slot.timers.reset();
         let registers = context.registers_mut();
         // The core's linear index.
         registers.set_x::<4>(u64::try_from(core.index).unwrap_or(0));
@@ -104,9 +106,10 @@ impl<H: Hardware> Spmc<H> {
     ///
     /// A chain that was preempted here stays, since no request may be lost. The normal world resumes it
     /// when the core is on again, or, when no context of it is pinned to this core, on any core.
-    pub(crate) fn core_off(&self, core: &CoreState<H>) {
+    pub(crate) fn core_off(&self, core: &mut CoreState<H>, hw: &mut H) {
         // The schedule receiver interrupt may have been pending on it.
         self.scheduler.forget();
+        self.leave_deadlines(core, hw);
         for partition in self.partitions {
             let Some(slot) = partition.vcpus.get(partition.vcpu_for_core(core.index)) else {
                 continue;
@@ -126,19 +129,19 @@ impl<H: Hardware> Spmc<H> {
     /// Lets any core go on with the chain of `slot`, a context that is not pinned, if it was preempted on
     /// `core` and none of those that wait for it is pinned.
     fn release_chain(&self, core: &CoreState<H>, slot: &Vcpu<H>) -> Result<(), NotThere> {
-        let initiator = slot.inspect(|state| match state {
+        let (initiator, has_callee) = slot.inspect(|state| match state {
             VcpuState::Preempted {
                 activation,
                 core: home,
                 ..
-            } if *home == core.index => Ok(activation.initiator()),
+            } if *home == core.index => Ok((activation.initiator(), activation.has_callee())),
             _ => Err(NotThere),
         })?;
         let pinned = |vcpu| {
             self.partition(vcpu)
                 .is_none_or(|partition| partition.is_multi_core())
         };
-        if self.chain(Some(initiator)).any(pinned) {
+        if has_callee || self.chain(Some(initiator)).any(pinned) {
             return Ok(());
         }
         // Nobody but this core touches a context that was preempted on it.

@@ -230,7 +230,10 @@ impl<H: Hardware> Spmc<H> {
         let interrupted = match why {
             Woken::Event => false,
             Woken::SecureInterrupt => {
-                self.interrupt_while_waiting(hw);
+                self.take_all(core, hw);
+                if let Some(action) = self.serve_due(core, hw) {
+                    return action;
+                }
                 false
             }
             Woken::NonSecureInterrupt => !hw.hand_group0_to_el3(),

@@ -17,7 +17,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
-use crate::vcpu::{ANY_CORE, Activation, Initiator, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{ANY_CORE, Activation, Initiator, SUSPENDED, Vcpu, VcpuRef, VcpuState};
 
 /// Whether a chain that was preempted on `home` may continue on `core`.
 fn continues_on(home: usize, core: usize) -> bool {
@@ -42,6 +42,9 @@ impl<H: Hardware> Spmc<H> {
         let (Some(partition), Some(current)) = (self.running_partition(core), &core.current) else {
             return Err(FfaError::Denied);
         };
+        if current.slot.interrupts.owes() {
+            self.owes_deactivation(current, hw)?;
+        }
         if flags & RETAIN_RX == 0 {
             // Not owning RX is no error here.
             let _ = partition.mailbox.lock().release();
@@ -86,6 +89,11 @@ impl<H: Hardware> Spmc<H> {
         if partition.health() == Health::Aborted {
             return self.run_aborted(core, slot, hw);
         }
+        if let (Some(current), Some(target)) = (&core.current, VcpuRef::new(index, vcpu))
+            && current.activation.has_callee()
+        {
+            return self.run_suspended(core, target, hw);
+        }
         let by_partition = core.current.is_some();
         let core_index = core.index;
         let claimed = slot.claim(core_index, |state| match state {
@@ -95,6 +103,10 @@ impl<H: Hardware> Spmc<H> {
             // A partition may run nobody: a chain that was preempted went to the normal world
             // whole, which resumes it whole (R7, C4).
             VcpuState::Blocked { .. } => Err(FfaError::Denied),
+            // It goes on by itself when the interrupt that it lost the core to is handled.
+            VcpuState::Preempted {
+                core: SUSPENDED, ..
+            } if !by_partition => Err(FfaError::Busy),
             _ if by_partition => Err(FfaError::Denied),
             VcpuState::Preempted { core, .. } if !continues_on(*core, core_index) => {
                 Err(FfaError::Denied)
@@ -162,10 +174,7 @@ impl<H: Hardware> Spmc<H> {
                 context,
                 activation,
                 ..
-            } => {
-                slot.rest(VcpuState::Aborted(context));
-                Ok(self.hand_back(core, activation.initiator(), FfaError::Aborted, hw))
-            }
+            } => Ok(self.end_activation(core, slot, context, activation, hw)),
             // Excluded by the claim above.
             other => {
                 slot.rest(other);
@@ -228,6 +237,7 @@ impl<H: Hardware> Spmc<H> {
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
         let Some(Current {
+            partition,
             slot,
             context,
             activation,
@@ -237,12 +247,21 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
+        self.keep_deadlines(core, slot, context, hw);
+        let interrupts = &slot.interrupts;
+        if interrupts.owes() {
+            // Whoever had to be told has been (R10).
+            let _ = interrupts.settle(false, |ended| hw.deactivate(ended.intid, ended.core));
+        }
         match activation.initiator() {
             Initiator::NormalWorld => {
                 let version = self.normal_world.version.get();
                 let extended = extended_rule(version, &core.normal_world);
                 write(&mut core.normal_world, extended, context);
                 slot.rest(VcpuState::Waiting(context));
+                if interrupts.wakes() {
+                    self.waits_with_interrupt(core, partition, slot, hw);
+                }
                 self.leave(core, hw)
             }
             Initiator::Vcpu(requester) => match self.unblock(core, requester) {
@@ -251,7 +270,11 @@ impl<H: Hardware> Spmc<H> {
                     let extended = extended_rule(current.partition.version(), registers);
                     write(registers, extended, context);
                     slot.rest(VcpuState::Waiting(context));
-                    self.run(core, current, hw)
+                    if interrupts.wakes() {
+                        self.waits_with_interrupt(core, partition, slot, hw);
+                    }
+                    let action = self.run(core, current, hw);
+                    self.serve_due(core, hw).unwrap_or(action)
                 }
                 Err(initiator) => {
                     slot.rest(VcpuState::Waiting(context));
@@ -260,7 +283,18 @@ impl<H: Hardware> Spmc<H> {
             },
             Initiator::Boot => {
                 slot.rest(VcpuState::Waiting(context));
+                if interrupts.wakes() {
+                    self.waits_with_interrupt(core, partition, slot, hw);
+                }
                 self.boot_next(core, hw)
+            }
+            Initiator::Interrupted(who) => {
+                self.end_interrupt(core, slot, hw);
+                slot.rest(VcpuState::Waiting(context));
+                if interrupts.wakes() {
+                    self.waits_with_interrupt(core, partition, slot, hw);
+                }
+                self.resume_interrupted(core, who, hw)
             }
         }
     }
@@ -290,8 +324,7 @@ impl<H: Hardware> Spmc<H> {
             format_args!("aborted at {pc:#x}: {why}"),
             hw,
         );
-        slot.rest(VcpuState::Aborted(context));
-        self.hand_back(core, activation.initiator(), FfaError::Aborted, hw)
+        self.end_activation(core, slot, context, activation, hw)
     }
 
     /// Marks a partition as ended, unless it is, and says why.
@@ -308,6 +341,10 @@ impl<H: Hardware> Spmc<H> {
             log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
             partition.release_mailbox(vcpu.partition(), hw);
             partition.notifications.lock().stop();
+            for slot in partition.vcpus {
+                self.drop_interrupts(slot, hw);
+                slot.timers.reset();
+            }
             if let Some(queue) = &partition.queue {
                 self.end_queue(queue, hw);
             }
@@ -316,7 +353,7 @@ impl<H: Hardware> Spmc<H> {
 
     /// Gives the core to `initiator`, whose call ends with `error`. Initiators that were aborted in
     /// the meantime are passed over (C7).
-    fn hand_back(
+    pub(crate) fn hand_back(
         &self,
         core: &mut CoreState<H>,
         mut initiator: Initiator,
@@ -332,6 +369,11 @@ impl<H: Hardware> Spmc<H> {
                     return self.leave(core, hw);
                 }
                 Initiator::Boot => return self.boot_next(core, hw),
+                Initiator::Interrupted(who) => {
+                    core.interrupting = false;
+                    core.set_bound(None, hw);
+                    return self.resume_interrupted(core, who, hw);
+                }
                 Initiator::Vcpu(requester) => match self.unblock(core, requester) {
                     Ok(current) => {
                         let action = self.run(core, current, hw);
@@ -414,6 +456,7 @@ impl<H: Hardware> Spmc<H> {
             return self.leave(core, hw);
         };
         hw.park(context);
+        self.keep_deadlines(core, slot, context, hw);
         let extended = extended_rule(self.normal_world.version.get(), &core.normal_world);
         core.normal_world.reply(extended, answer);
         slot.rest(VcpuState::Preempted {

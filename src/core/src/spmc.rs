@@ -8,12 +8,16 @@ use bulkhead_mm::addr::PageRange;
 use crate::event::{Action, Event};
 use crate::fault::Retry;
 use crate::hardware::{Hardware, VcpuContext};
-use crate::interrupt::ManagedExit;
+use crate::interrupt::Interrupts;
+use crate::interrupt::managed_exit::ManagedExit;
+use crate::interrupt::owner::{Owned, Owners};
 use crate::normal_world::{NormalWorld, Vm};
 use crate::notify::{Scheduler, VmNotifications};
 use crate::partition::Partition;
 use crate::region::Reserved;
 use crate::spmd_lp::LogicalPartitions;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
+use crate::timer::NEVER;
 use crate::vcpu::{Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
 use crate::virtual_interrupt::Lines;
 
@@ -31,6 +35,8 @@ pub struct SpmcConfig<H: Hardware + 'static> {
     pub vms: &'static [Vm],
     /// Places for the notifications of VMs and of the normal world's primary endpoint.
     pub vm_notifications: &'static [VmNotifications],
+    /// The secure interrupts of partitions: [`owned`](crate::interrupt::owner::owned).
+    pub interrupts: &'static mut [Owned],
     /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
     pub init_timeout_ms: u32,
     /// How long a partition may keep non-secure interrupts waiting, in milliseconds.
@@ -46,6 +52,7 @@ pub struct Spmc<H: Hardware + 'static> {
     pub(crate) reserved: &'static [Reserved],
     pub(crate) scheduler: Scheduler,
     pub(crate) logical: LogicalPartitions,
+    pub(crate) interrupts: Interrupts,
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
 }
@@ -69,6 +76,14 @@ pub struct CoreState<H: Hardware + 'static> {
     pub(crate) waiting: Option<VcpuRef>,
     /// What is signalled to partitions on this core.
     lines: Lines,
+    /// The counter value until which what runs may do so; [`NEVER`] without a bound.
+    pub(crate) bound: u64,
+    /// The first of the deadlines that this core keeps for contexts that ran on it, or an earlier one.
+    pub(crate) next_deadline: u64,
+    /// Whether a context may have an interrupt to handle that this core can enter it for.
+    pub(crate) due: bool,
+    /// Whether the running chain is one that Bulkhead schedules for an interrupt.
+    pub(crate) interrupting: bool,
 }
 
 /// The execution context that a core runs. The core owns its saved state.
@@ -94,6 +109,10 @@ impl<H: Hardware> CoreState<H> {
             tells_scheduler: false,
             waiting: None,
             lines: Lines::NONE,
+            bound: NEVER,
+            next_deadline: NEVER,
+            due: false,
+            interrupting: false,
         }
     }
 
@@ -122,11 +141,9 @@ impl<H: Hardware> CoreState<H> {
     pub fn enter(&mut self, signal: impl FnOnce(Lines)) -> Option<&mut H::Context> {
         let current = self.current.as_mut()?;
         let interrupts = &current.slot.interrupts;
-        if interrupts.may_differ(self.lines) {
-            let before = core::mem::replace(&mut self.lines, interrupts.lines());
-            if self.lines != before {
-                signal(self.lines);
-            }
+        if interrupts.differ(self.lines) {
+            self.lines = interrupts.lines();
+            signal(self.lines);
         }
         Some(&mut *current.context)
     }
@@ -155,6 +172,11 @@ impl<H: Hardware> Spmc<H> {
             reserved: config.reserved,
             scheduler: Scheduler::default(),
             logical: LogicalPartitions::default(),
+            interrupts: Interrupts {
+                owners: Owners::new(config.interrupts),
+                unowned: AtomicU64::new(0),
+                orphans: AtomicBool::new(false),
+            },
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }
@@ -173,7 +195,8 @@ impl<H: Hardware> Spmc<H> {
             Event::CoreOn => self.core_on(core, hw),
             Event::Fault(fault) => self.fault(core, fault, hw),
             Event::SystemRegister(access) => self.system_register(core, access, hw),
-            Event::Idle { .. } | Event::VirtualTimer => core.resume(),
+            Event::Idle { until } => self.idle(core, until, hw),
+            Event::VirtualTimer => self.virtual_timer(core, hw),
             Event::SecureInterrupt => self.secure_interrupt(core, hw),
             Event::NonSecureInterrupt => self.non_secure_interrupt(core, hw),
             Event::Woken(why) => self.woken(core, why, hw),
@@ -240,16 +263,32 @@ impl<H: Hardware> Spmc<H> {
     /// Makes a claimed context the one that `core` runs; whatever ran before has been put to rest.
     #[inline(always)]
     pub(crate) fn run(&self, core: &mut CoreState<H>, current: Current<H>, hw: &mut H) -> Action {
-        self.treat_non_secure_interrupts(core, current.activation.non_secure(), hw);
+        let wanted = current.activation.non_secure();
+        if core.non_secure != wanted {
+            let timeout = self.run_timeout_of(current.partition);
+            self.treat_non_secure_interrupts(core, wanted, timeout, hw);
+        }
+        if current.slot.timers.next() != NEVER {
+            self.adopt_deadlines(core, current.slot, hw);
+        }
         core.current = Some(current);
         Action::Enter
     }
 
     /// Leaves the secure world with the answer in [`CoreState::normal_world`].
     pub(crate) fn leave(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
-        self.treat_non_secure_interrupts(core, NonSecureInterrupts::Signaled, hw);
+        if let Some(action) = self.serve_due(core, hw) {
+            return action;
+        }
+        if core.non_secure != NonSecureInterrupts::Signaled {
+            self.treat_non_secure_interrupts(core, NonSecureInterrupts::Signaled, 0, hw);
+        }
         self.tell_what_was_delayed(core, hw);
-        Action::Smc
+        match core.waiting {
+            None => Action::Smc,
+            // It waited when an interrupt came.
+            Some(_) => Action::Wait,
+        }
     }
 
     /// Puts the running context to rest as blocked on `on`, and says who `on`'s initiator is: it,
@@ -266,6 +305,7 @@ impl<H: Hardware> Spmc<H> {
             return Initiator::NormalWorld;
         };
         hw.park(context);
+        self.keep_deadlines(core, slot, context, hw);
         slot.rest(VcpuState::Blocked {
             context,
             activation,
@@ -283,24 +323,23 @@ impl<H: Hardware> Spmc<H> {
             })
     }
 
+    /// Non-secure interrupts are treated otherwise from now on; `timeout_ms` bounds how long they wait.
     #[inline]
     fn treat_non_secure_interrupts(
         &self,
         core: &mut CoreState<H>,
         wanted: NonSecureInterrupts,
+        timeout_ms: u32,
         hw: &mut H,
     ) {
-        if core.non_secure == wanted {
-            return;
-        }
         let before = core::mem::replace(&mut core.non_secure, wanted);
         if wanted == NonSecureInterrupts::Queued {
-            self.keep_waiting(core, hw);
+            self.keep_waiting(core, timeout_ms, hw);
             return;
         }
         if before == NonSecureInterrupts::Queued {
             hw.mask_non_secure_interrupts(false);
-            hw.set_deadline(None);
+            core.set_bound(None, hw);
         }
         core.end_exit(wanted);
     }

@@ -8,7 +8,7 @@ use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
 
 use crate::event::Action;
-use crate::hardware::{Acknowledged, Hardware};
+use crate::hardware::Hardware;
 use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
@@ -40,15 +40,13 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// A secure interrupt fired while the normal world ran (C-02). It ends in
-    /// FFA_NORMAL_WORLD_RESUME in every case (DECISIONS 23).
+    /// FFA_NORMAL_WORLD_RESUME in every case (DECISIONS 23), after whoever has to handle it has done so.
     fn interrupted_normal_world(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
-        while let Acknowledged::Secure(intid) = hw.acknowledge() {
-            self.unowned_interrupt(intid, hw);
-        }
+        self.take_all(core, hw);
         let resume = Function::NormalWorldResume.id(Width::W32);
         core.normal_world
             .reply(Extended::Clear, [resume, 0, 0, 0, 0, 0, 0, 0]);
-        Action::Smc
+        self.leave(core, hw)
     }
 
     /// A framework message of the SPMD.
@@ -61,7 +59,7 @@ impl<H: Hardware> Spmc<H> {
                 framework::version_response(own, spmd, self.normal_world.version.negotiate(wanted))
             }
             Ok(Flags::Framework(Message::PsciRequest)) => {
-                self.core_off(core);
+                self.core_off(core, hw);
                 hw.prepare_off();
                 // EL3 stops at a refusal (DECISIONS 22).
                 framework::power_response(own, spmd, Status::Success)

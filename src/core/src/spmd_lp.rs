@@ -126,7 +126,7 @@ impl<H: Hardware> Spmc<H> {
         let why = format_args!("it did not answer a logical partition of the SPMD in time");
         let action = self.abort_running(core, hw, why);
         if core.current.is_some() {
-            hw.set_deadline(Some(deadline(hw, self.run_timeout_ms)));
+            core.set_bound(Some(deadline(hw, self.run_timeout_ms)), hw);
         }
         action
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trapped instructions of partitions: ID registers are answered with what a partition may use,
-//! everything else is undefined to it.
+//! Trapped instructions of partitions: ID registers are answered with what a partition may use, its timers'
+//! registers are emulated ([`crate::timer`]), everything else is undefined to it.
 
 use crate::event::{Action, Direction, SystemRegisterAccess};
 use crate::hardware::{Hardware, SystemRegister, VcpuContext};
@@ -116,6 +116,9 @@ impl<H: Hardware> Spmc<H> {
         access: SystemRegisterAccess,
         hw: &mut H,
     ) -> Action {
+        if let Some(action) = self.timer_register(core, access, hw) {
+            return action;
+        }
         let Some(context) = core.context() else {
             return core.resume();
         };

@@ -13,9 +13,12 @@ use bulkhead_abi::EndpointId;
 use bulkhead_abi::framework::Message;
 
 use crate::hardware::Hardware;
+use crate::interrupt::Spent;
 use crate::runtime_model::{DirectForm, RuntimeModel};
 use crate::sync::Mutex;
-use crate::virtual_interrupt::VirtualInterrupts;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::timer::Timers;
+use crate::virtual_interrupt::{VirtualInterrupt, VirtualInterrupts};
 
 /// The owned saved state of an execution context.
 pub type Context<H> = &'static mut <H as Hardware>::Context;
@@ -73,6 +76,9 @@ pub enum Initiator {
     NormalWorld,
     /// Another execution context, which is blocked on this one.
     Vcpu(VcpuRef),
+    /// Bulkhead, for an interrupt: the context that was interrupted goes on, or else the normal world, whose
+    /// registers are ready.
+    Interrupted(Option<VcpuRef>),
 }
 
 /// Why and for whom an execution context runs: what it may do ([`RuntimeModel`]), who gets the core next
@@ -85,6 +91,7 @@ pub enum Initiator {
 /// | 2 | the form of the request |
 /// | 4:3 | the kind of initiator |
 /// | 6:5 | non-secure interrupts |
+/// | 7 | whether it was entered for an interrupt while it awaited an answer, and has to await it again |
 /// | 15:8 | the number of the framework request, 255 for none |
 /// | 31:16 | who awaits the response |
 /// | 63:32 | the execution context that is the initiator |
@@ -93,7 +100,10 @@ pub struct Activation(u64);
 
 impl Activation {
     const FORM_TWO: u8 = 1 << 2;
+    const CALLEE: u8 = 1 << 7;
     const NO_FRAMEWORK: u8 = u8::MAX;
+    /// For the normal world, in place of an execution context.
+    const NOBODY: u32 = u32::MAX;
 
     /// The word.
     #[inline(always)]
@@ -123,6 +133,7 @@ impl Activation {
             Initiator::Boot => (0, 0),
             Initiator::NormalWorld => (1 << 3, 0),
             Initiator::Vcpu(vcpu) => (2 << 3, vcpu.0),
+            Initiator::Interrupted(vcpu) => (3 << 3, vcpu.map_or(Self::NOBODY, |vcpu| vcpu.0)),
         };
         let non_secure = match non_secure {
             NonSecureInterrupts::Signaled => 0,
@@ -170,11 +181,31 @@ impl Activation {
     #[inline]
     pub fn initiator(self) -> Initiator {
         let [.., v0, v1, v2, v3] = self.0.to_le_bytes();
+        let vcpu = u32::from_le_bytes([v0, v1, v2, v3]);
         match self.low() >> 3 & 3 {
             0 => Initiator::Boot,
             1 => Initiator::NormalWorld,
-            _ => Initiator::Vcpu(VcpuRef(u32::from_le_bytes([v0, v1, v2, v3]))),
+            2 => Initiator::Vcpu(VcpuRef(vcpu)),
+            _ => Initiator::Interrupted((vcpu != Self::NOBODY).then_some(VcpuRef(vcpu))),
         }
+    }
+
+    /// Whether it has to await an answer again, which it awaited when it was entered for an interrupt.
+    #[inline]
+    pub fn has_callee(self) -> bool {
+        self.low() & Self::CALLEE != 0
+    }
+
+    /// The same with [`has_callee`](Self::has_callee).
+    pub(crate) fn with_callee(self, callee: bool) -> Self {
+        let bit = u64::from(Self::CALLEE);
+        Self(if callee { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// The same, for the normal world.
+    pub(crate) fn for_normal_world(self) -> Self {
+        let callee = self.has_callee();
+        Self::new(self.model(), Initiator::NormalWorld, self.non_secure()).with_callee(callee)
     }
 
     /// How non-secure interrupts are treated.
@@ -212,6 +243,9 @@ pub enum NonSecureInterrupts {
 
 /// Whichever core takes a preempted chain over.
 pub const ANY_CORE: usize = usize::MAX;
+/// No core by FFA_RUN of the normal world: the core that preempted the context for an interrupt of another
+/// goes on with it ([`crate::interrupt`]).
+pub const SUSPENDED: usize = usize::MAX - 1;
 
 /// The state of an execution context.
 pub enum VcpuState<H: Hardware + 'static> {
@@ -277,15 +311,56 @@ impl<H: Hardware> VcpuState<H> {
 /// An execution context of a partition.
 pub struct Vcpu<H: Hardware + 'static> {
     state: Mutex<VcpuState<H>>,
-    pub(crate) interrupts: VirtualInterrupts,
+    /// Its virtual interrupts.
+    pub interrupts: VirtualInterrupts,
+    pub(crate) timers: Timers,
+    pub(crate) spent: Spent,
+    /// The context that it has to await again ([`Activation::has_callee`]).
+    callee: AtomicU32,
 }
 
 impl<H: Hardware> Vcpu<H> {
-    /// A context that has not started.
-    pub fn new(context: Context<H>) -> Self {
+    /// A context that has not started. `interrupts` are those of its partition's devices.
+    pub fn new(context: Context<H>, interrupts: &'static mut [VirtualInterrupt]) -> Self {
         Self {
             state: Mutex::new(VcpuState::Off(context)),
-            interrupts: VirtualInterrupts::default(),
+            interrupts: VirtualInterrupts::new(interrupts),
+            timers: Timers::new(),
+            spent: Spent::default(),
+            callee: AtomicU32::new(0),
+        }
+    }
+
+    /// It was entered for an interrupt while it awaited `callee`.
+    pub(crate) fn suspend_callee(&self, callee: VcpuRef) {
+        self.callee.store(callee.0, Ordering::Relaxed);
+    }
+
+    /// Whom it awaited when it was last so entered.
+    pub(crate) fn callee(&self) -> VcpuRef {
+        VcpuRef(self.callee.load(Ordering::Relaxed))
+    }
+
+    /// Looks at the context, with the state's lock held; `None` while a core has it.
+    pub(crate) fn with_context<R>(&self, act: impl FnOnce(&mut H::Context) -> R) -> Option<R> {
+        match &mut *self.state.lock() {
+            VcpuState::Running { .. } => None,
+            VcpuState::Off(context)
+            | VcpuState::Waiting(context)
+            | VcpuState::Blocked { context, .. }
+            | VcpuState::Preempted { context, .. }
+            | VcpuState::Aborted(context) => Some(act(&mut **context)),
+        }
+    }
+
+    /// Changes how a context that awaits an answer came to run.
+    pub(crate) fn with_activation<R>(
+        &self,
+        change: impl FnOnce(&mut Activation) -> R,
+    ) -> Option<R> {
+        match &mut *self.state.lock() {
+            VcpuState::Blocked { activation, .. } => Some(change(activation)),
+            _ => None,
         }
     }
 
@@ -356,6 +431,8 @@ mod tests {
                 Initiator::Boot,
                 Initiator::NormalWorld,
                 Initiator::Vcpu(vcpu),
+                Initiator::Interrupted(None),
+                Initiator::Interrupted(Some(vcpu)),
             ] {
                 for non_secure in [
                     NonSecureInterrupts::Signaled,
@@ -365,6 +442,11 @@ mod tests {
                     let word = Activation::new(model, initiator, non_secure);
                     let read = (word.model(), word.initiator(), word.non_secure());
                     assert_eq!(read, (model, initiator, non_secure));
+                    assert!(!word.has_callee());
+                    let word = word.with_callee(true);
+                    let read = (word.model(), word.initiator(), word.non_secure());
+                    assert_eq!(read, (model, initiator, non_secure));
+                    assert!(word.has_callee());
                 }
             }
         }

@@ -1,22 +1,69 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The virtual interrupts of an execution context: those of FF-A's own events, INTIDs below 32
-//! (COMPATIBILITY, "Paravirtual interrupt interface").
+//! The virtual interrupts of an execution context (COMPATIBILITY, "Paravirtual interrupt interface"): those of
+//! FF-A's own events and of timers, which every context has, and those of its partition's devices.
 //!
-//! Any core may make one pending; only the context itself, which fetches them by paravirtual calls,
-//! enables them. They are sets in atomic words, so that the path of every message can look at them without
-//! a lock.
+//! Any core may make one pending; only the context itself, by paravirtual calls, enables, fetches and
+//! deactivates them. They are fetched in the order in which they became pending (C-12). A summary in one
+//! atomic word lets the path of every message look at them without the lock.
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use bulkhead_abi::paravirt::Line;
+use bulkhead_abi::paravirt::{self, Line};
 
-/// The virtual interrupts of one execution context.
-#[derive(Debug, Default)]
-pub struct VirtualInterrupts {
-    /// Those that are pending in bits 31:0, those that are enabled in bits 63:32: one load tells both.
-    state: AtomicU64,
-    /// Those that are signalled as FIQ rather than IRQ.
-    fiq: AtomicU32,
+use crate::sync::Mutex;
+
+/// The virtual INTID of the EL1 virtual timer: that of its private interrupt on a machine.
+pub const INTID_VIRTUAL_TIMER: u32 = 27;
+
+/// The virtual INTIDs that every execution context has.
+pub const COMMON: [u32; 5] = [
+    paravirt::INTID_TIMER,
+    paravirt::INTID_MANAGED_EXIT,
+    paravirt::INTID_NOTIFICATION_PENDING,
+    paravirt::INTID_IPI,
+    INTID_VIRTUAL_TIMER,
+];
+
+/// One virtual interrupt of an execution context.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualInterrupt {
+    intid: u32,
+    /// Its place in the order of those that are pending; zero while it is not.
+    pending: u64,
+    enabled: bool,
+    line: Line,
+    /// Whether it was fetched and not deactivated since.
+    active: bool,
+    /// The core on which the physical interrupt of this INTID is active.
+    acknowledged: Option<usize>,
+}
+
+impl VirtualInterrupt {
+    /// An interrupt that is disabled.
+    pub const fn new(intid: u32) -> Self {
+        Self {
+            intid,
+            pending: 0,
+            enabled: false,
+            line: Line::Irq,
+            active: false,
+            acknowledged: None,
+        }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.enabled && self.pending != 0
+    }
+
+    /// Whether a context that waits is entered for it: the others have other ways to be told.
+    fn wakes(&self) -> bool {
+        !matches!(
+            self.intid,
+            paravirt::INTID_MANAGED_EXIT
+                | paravirt::INTID_NOTIFICATION_PENDING
+                | paravirt::INTID_IPI
+        )
+    }
 }
 
 /// What is signalled to an execution context while it runs.
@@ -30,6 +77,7 @@ impl Lines {
     pub const IRQ: Self = Self(1);
     /// Virtual FIQ.
     pub const FIQ: Self = Self(2);
+    const ALL: u32 = 3;
 
     /// Whether every line of `other` is signalled.
     pub const fn contains(self, other: Self) -> bool {
@@ -37,88 +85,351 @@ impl Lines {
     }
 }
 
-/// The set with `intid` alone; none for an INTID that is not below 32.
-fn set_of(intid: u32) -> u32 {
-    1_u32.checked_shl(intid).unwrap_or(0)
+/// Summary: besides [`Lines`], an interrupt for which a waiting context is entered is pending and enabled.
+const WAKES: u32 = 1 << 8;
+/// Summary: a physical interrupt was fetched and not deactivated.
+const OWES: u32 = 1 << 9;
+/// Summary: something is pending.
+const PENDING: u32 = 1 << 10;
+
+/// How often interrupts became pending, and what became of them (IR1 of the abuse cases):
+/// `raised = delivered + withdrawn + dropped` and those that are still pending.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// Became pending.
+    pub raised: u64,
+    /// Were fetched.
+    pub delivered: u64,
+    /// Were taken back since what they told of was over.
+    pub withdrawn: u64,
+    /// Were dropped with their partition, or at the start of the context.
+    pub dropped: u64,
+    /// Are pending.
+    pub pending: u64,
 }
 
-/// [`set_of`] among those that are pending.
-fn pending(intid: u32) -> u64 {
-    u64::from(set_of(intid))
+/// A context that waits with something pending is entered by Bulkhead,
+const ENTERED: u8 = 0;
+/// or left to the normal world's scheduler, which FFA_NOTIFICATION_INFO_GET has not told so,
+const UNTOLD: u8 = 1;
+/// or has.
+const TOLD: u8 = 2;
+
+/// The virtual interrupts of one execution context.
+#[derive(Debug)]
+pub struct VirtualInterrupts {
+    summary: AtomicU32,
+    left: AtomicU8,
+    all: Mutex<All>,
 }
 
-/// [`set_of`] among those that are enabled.
-fn enabled(intid: u32) -> u64 {
-    u64::from(set_of(intid)) << 32
+#[derive(Debug)]
+struct All {
+    common: [VirtualInterrupt; COMMON.len()],
+    devices: &'static mut [VirtualInterrupt],
+    /// How often one became pending; the next one's place in the order is one more.
+    raised: u64,
+    delivered: u64,
+    withdrawn: u64,
+    dropped: u64,
+    /// Whether the context has been refused to wait since it owes a deactivation (R10).
+    refused: bool,
+    /// How often in a row it was entered for an interrupt and fetched none.
+    ignored: u32,
+}
+
+impl All {
+    fn iter(&self) -> impl Iterator<Item = &VirtualInterrupt> {
+        self.common.iter().chain(self.devices.iter())
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut VirtualInterrupt> {
+        self.common.iter_mut().chain(self.devices.iter_mut())
+    }
+
+    fn find(&mut self, intid: u32) -> Option<&mut VirtualInterrupt> {
+        self.iter_mut().find(|one| one.intid == intid)
+    }
+
+    fn summary(&self) -> u32 {
+        self.iter().fold(0, |summary, one| {
+            let line = match one.line {
+                Line::Irq => Lines::IRQ.0,
+                Line::Fiq => Lines::FIQ.0,
+            };
+            let bit = |condition: bool, bit| if condition { bit } else { 0 };
+            summary
+                | bit(one.is_raised(), line)
+                | bit(one.is_raised() && one.wakes(), WAKES)
+                | bit(one.active && one.acknowledged.is_some(), OWES)
+                | bit(one.pending != 0, PENDING)
+        })
+    }
+}
+
+/// A physical interrupt that is over for the partition, and the core on which it is active.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ended {
+    pub(crate) intid: u32,
+    pub(crate) core: usize,
 }
 
 impl VirtualInterrupts {
-    /// Makes `intid` pending until the context fetches it.
-    pub(crate) fn pend(&self, intid: u32) {
-        self.state.fetch_or(pending(intid), Ordering::Release);
+    /// Those of every context, and `devices`.
+    pub(crate) fn new(devices: &'static mut [VirtualInterrupt]) -> Self {
+        Self {
+            summary: AtomicU32::new(0),
+            left: AtomicU8::new(0),
+            all: Mutex::new(All {
+                common: COMMON.map(VirtualInterrupt::new),
+                devices,
+                raised: 0,
+                delivered: 0,
+                withdrawn: 0,
+                dropped: 0,
+                refused: false,
+                ignored: 0,
+            }),
+        }
+    }
+
+    /// Changes them, and then the summary.
+    fn change<R>(&self, change: impl FnOnce(&mut All) -> R) -> R {
+        let mut all = self.all.lock();
+        let result = change(&mut all);
+        self.summary.store(all.summary(), Ordering::Release);
+        result
+    }
+
+    /// Makes `intid` pending until the context fetches it; whether it was not.
+    pub(crate) fn pend(&self, intid: u32) -> bool {
+        self.raise(intid, None)
+    }
+
+    /// [`pend`](Self::pend); the physical interrupt of that INTID is active on core `acknowledged`.
+    pub(crate) fn raise(&self, intid: u32, acknowledged: Option<usize>) -> bool {
+        self.change(|all| {
+            let next = all.raised.saturating_add(1);
+            let Some(one) = all.find(intid) else {
+                return false;
+            };
+            one.acknowledged = acknowledged.or(one.acknowledged);
+            if one.pending != 0 {
+                return false;
+            }
+            one.pending = next;
+            all.raised = next;
+            true
+        })
     }
 
     /// What `intid` told of is over.
     pub(crate) fn withdraw(&self, intid: u32) {
-        self.state.fetch_and(!pending(intid), Ordering::Release);
+        if self.summary.load(Ordering::Acquire) & PENDING == 0 {
+            return;
+        }
+        self.change(|all| {
+            if let Some(one) = all.find(intid)
+                && one.pending != 0
+            {
+                one.pending = 0;
+                all.withdrawn = all.withdrawn.saturating_add(1);
+            }
+        });
     }
 
-    /// Enables `intid`, to be signalled on `line`.
-    pub(crate) fn enable(&self, intid: u32, line: Line) {
-        match line {
-            Line::Irq => self.fiq.fetch_and(!set_of(intid), Ordering::Relaxed),
-            Line::Fiq => self.fiq.fetch_or(set_of(intid), Ordering::Relaxed),
-        };
-        self.state.fetch_or(enabled(intid), Ordering::Relaxed);
-    }
-
-    /// Disables `intid`; if it is pending, it stays so.
-    pub(crate) fn disable(&self, intid: u32) {
-        self.state.fetch_and(!enabled(intid), Ordering::Relaxed);
+    /// Enables `intid`, to be signalled on `line`, or disables it: if it is pending, it stays so. `false` if
+    /// the context has no such interrupt.
+    pub(crate) fn enable(&self, intid: u32, line: Line, enable: bool) -> bool {
+        self.change(|all| {
+            let one = all.find(intid);
+            one.is_some_and(|one| {
+                (one.enabled, one.line) = (enable, line);
+                true
+            })
+        })
     }
 
     /// Whether `intid` is enabled.
     pub(crate) fn is_enabled(&self, intid: u32) -> bool {
-        self.state.load(Ordering::Relaxed) & enabled(intid) != 0
+        let mut all = self.all.lock();
+        all.find(intid).is_some_and(|one| one.enabled)
     }
 
-    /// The context starts anew, with every interrupt disabled.
+    /// The context starts anew, with every interrupt disabled. What its devices or FF-A have pending stays.
     pub(crate) fn reset(&self) {
-        self.state.fetch_and(u64::from(u32::MAX), Ordering::Relaxed);
-        self.fiq.store(0, Ordering::Relaxed);
+        self.change(|all| {
+            for one in all.iter_mut() {
+                one.enabled = false;
+                one.line = Line::Irq;
+                one.active = false;
+            }
+            (all.refused, all.ignored) = (false, 0);
+        });
     }
 
-    /// Those that are pending and enabled.
-    #[inline]
-    fn raised(&self) -> u64 {
-        let state = self.state.load(Ordering::Acquire);
-        state & (state >> 32)
+    /// The partition ended: nothing is pending or enabled any more. `ended` is told of each physical
+    /// interrupt that is active.
+    pub(crate) fn end(&self, mut ended: impl FnMut(Ended)) {
+        self.change(|all| {
+            let mut dropped = 0_u64;
+            for one in all.iter_mut() {
+                dropped = dropped.saturating_add(u64::from(one.pending != 0));
+                if let Some(core) = one.acknowledged {
+                    let intid = one.intid;
+                    ended(Ended { intid, core });
+                }
+                *one = VirtualInterrupt::new(one.intid);
+            }
+            all.dropped = all.dropped.saturating_add(dropped);
+        });
     }
 
-    /// Takes the pending and enabled interrupt with the lowest INTID: it is not pending any more.
+    /// The pending and enabled interrupt that has been so for longest.
+    pub(crate) fn first(&self) -> Option<u32> {
+        let all = self.all.lock();
+        let raised = all.iter().filter(|one| one.is_raised());
+        raised.min_by_key(|one| one.pending).map(|one| one.intid)
+    }
+
+    /// Takes [`first`](Self::first): it is active, and not pending any more.
     pub(crate) fn fetch(&self) -> Option<u32> {
-        let raised = self.raised();
-        if raised == 0 {
+        if !self.any_raised() {
             return None;
         }
-        let intid = raised.trailing_zeros();
-        self.withdraw(intid);
-        Some(intid)
+        self.change(|all| {
+            let raised = all.iter_mut().filter(|one| one.is_raised());
+            let one = raised.min_by_key(|one| one.pending)?;
+            one.pending = 0;
+            one.active = true;
+            let intid = one.intid;
+            all.delivered = all.delivered.saturating_add(1);
+            all.ignored = 0;
+            Some(intid)
+        })
     }
 
-    /// Whether what is to be signalled may not be `lines`, in as few instructions as it takes to say no
-    /// where there is nothing.
+    /// The context is done with `intid`, which it has fetched.
+    ///
+    /// # Errors
+    /// `Err` when it has not, or has said so before (I6).
+    pub(crate) fn deactivate(&self, intid: u32) -> Result<Option<Ended>, ()> {
+        self.change(|all| {
+            let one = all.find(intid).ok_or(())?;
+            if !one.active {
+                return Err(());
+            }
+            one.active = false;
+            let core = one.acknowledged.take();
+            Ok(core.map(|core| Ended { intid, core }))
+        })
+    }
+
+    /// The context goes to wait: what it has fetched is over. `ended` is told of physical interrupts that it
+    /// has not deactivated.
+    ///
+    /// # Errors
+    /// With `refuse`, when there are such; nothing changes then, but the next time they end (R10).
+    pub(crate) fn settle(&self, refuse: bool, mut ended: impl FnMut(Ended)) -> Result<(), ()> {
+        self.change(|all| {
+            if refuse && !core::mem::replace(&mut all.refused, true) {
+                return Err(());
+            }
+            all.refused = false;
+            for one in all.iter_mut().filter(|one| one.active) {
+                one.active = false;
+                if let Some(core) = one.acknowledged.take() {
+                    let intid = one.intid;
+                    ended(Ended { intid, core });
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the context has fetched a physical interrupt and not deactivated it.
     #[inline]
-    pub(crate) fn may_differ(&self, lines: Lines) -> bool {
-        self.raised() | u64::from(lines.0) != 0
+    pub(crate) fn owes(&self) -> bool {
+        self.summary.load(Ordering::Relaxed) & OWES != 0
+    }
+
+    /// Whether the context, if it waits, is to be entered for an interrupt.
+    #[inline]
+    pub(crate) fn wakes(&self) -> bool {
+        self.summary.load(Ordering::Acquire) & WAKES != 0
+    }
+
+    /// Whether anything is signalled.
+    pub(crate) fn any_raised(&self) -> bool {
+        self.lines() != Lines::NONE
+    }
+
+    /// Whether what is to be signalled is not `lines`.
+    #[inline]
+    pub(crate) fn differ(&self, lines: Lines) -> bool {
+        self.lines() != lines
     }
 
     /// What is to be signalled.
+    #[inline]
     pub(crate) fn lines(&self) -> Lines {
-        let raised = self.raised();
-        let fiq = u64::from(self.fiq.load(Ordering::Relaxed));
-        let line = |set: u64, line: Lines| if set == 0 { 0 } else { line.0 };
-        Lines(line(raised & !fiq, Lines::IRQ) | line(raised & fiq, Lines::FIQ))
+        Lines(self.summary.load(Ordering::Acquire) & Lines::ALL)
+    }
+
+    /// The context is entered for an interrupt. Whether it has ignored as many as `most` in a row; the count
+    /// starts again then.
+    pub(crate) fn ignores(&self, most: u32) -> bool {
+        let mut all = self.all.lock();
+        all.ignored = all.ignored.saturating_add(1);
+        let ignores = all.ignored > most;
+        if ignores {
+            all.ignored = 0;
+        }
+        ignores
+    }
+
+    /// The context, which waits, is left to the scheduler of the normal world, or is not.
+    pub(crate) fn leave_to_scheduler(&self, leave: bool) {
+        let left = if leave { UNTOLD } else { ENTERED };
+        self.left.store(left, Ordering::Release);
+    }
+
+    /// Whether it is.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire) != ENTERED
+    }
+
+    /// Whether the scheduler is to be told so.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.left.load(Ordering::Acquire) == UNTOLD
+    }
+
+    /// The scheduler has been told.
+    pub(crate) fn told(&self) {
+        // It may not be left any more.
+        let _ = self
+            .left
+            .compare_exchange(UNTOLD, TOLD, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// What became of them.
+    pub fn tally(&self) -> Tally {
+        let all = self.all.lock();
+        let pending = all.iter().filter(|one| one.pending != 0).count();
+        Tally {
+            raised: all.raised,
+            delivered: all.delivered,
+            withdrawn: all.withdrawn,
+            dropped: all.dropped,
+            pending: u64::try_from(pending).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether a physical interrupt was acknowledged for it and has not been deactivated.
+    pub fn holds(&self, intid: u32) -> bool {
+        let mut all = self.all.lock();
+        all.find(intid)
+            .is_some_and(|one| one.acknowledged.is_some())
     }
 }
 
@@ -126,22 +437,31 @@ impl VirtualInterrupts {
 mod tests {
     use super::*;
 
+    fn new(devices: &[u32]) -> VirtualInterrupts {
+        let devices: Vec<_> = devices.iter().copied().map(VirtualInterrupt::new).collect();
+        VirtualInterrupts::new(devices.leak())
+    }
+
+    fn enable(interrupts: &VirtualInterrupts, intid: u32, line: Line) {
+        assert!(interrupts.enable(intid, line, true));
+    }
+
     #[test]
     fn c14_only_what_is_pending_and_enabled_is_signalled() {
-        let interrupts = VirtualInterrupts::default();
-        interrupts.pend(5);
+        let interrupts = new(&[]);
+        assert!(interrupts.pend(5));
         assert_eq!(
             (interrupts.lines(), interrupts.fetch()),
             (Lines::NONE, None)
         );
-        interrupts.enable(5, Line::Irq);
+        enable(&interrupts, 5, Line::Irq);
         assert_eq!(interrupts.lines(), Lines::IRQ);
-        interrupts.disable(5);
+        assert!(interrupts.enable(5, Line::Irq, false));
         assert_eq!(
             (interrupts.lines(), interrupts.fetch()),
             (Lines::NONE, None)
         );
-        interrupts.enable(5, Line::Fiq);
+        enable(&interrupts, 5, Line::Fiq);
         assert_eq!(interrupts.lines(), Lines::FIQ);
         assert_eq!(interrupts.fetch(), Some(5));
         assert_eq!(
@@ -151,38 +471,102 @@ mod tests {
     }
 
     #[test]
-    fn c14_each_interrupt_has_its_own_line_and_is_fetched_once() {
-        let interrupts = VirtualInterrupts::default();
-        for (intid, line) in [(9, Line::Irq), (3, Line::Fiq), (5, Line::Irq)] {
-            interrupts.enable(intid, line);
-            interrupts.pend(intid);
-            interrupts.pend(intid);
+    fn c12_they_are_fetched_in_order_and_once_each() {
+        let interrupts = new(&[40, 34]);
+        for (intid, line) in [
+            (9, Line::Irq),
+            (34, Line::Irq),
+            (3, Line::Fiq),
+            (40, Line::Irq),
+        ] {
+            enable(&interrupts, intid, line);
+            assert!(interrupts.pend(intid));
+            assert!(!interrupts.pend(intid), "it is pending once");
         }
-        assert_eq!(interrupts.fetch(), Some(3));
-        assert_eq!(interrupts.lines(), Lines::IRQ);
-        assert_eq!(interrupts.fetch(), Some(5));
-        assert_eq!(interrupts.fetch(), Some(9));
-        assert_eq!(interrupts.fetch(), None);
+        assert!(interrupts.lines().contains(Lines::FIQ));
+        let order: Vec<_> = std::iter::from_fn(|| interrupts.fetch()).collect();
+        assert_eq!(order, [9, 34, 3, 40]);
+        let tally = interrupts.tally();
+        assert_eq!((tally.raised, tally.delivered, tally.pending), (4, 4, 0));
     }
 
     #[test]
-    fn an_intid_that_is_not_virtual_is_not_there() {
-        let interrupts = VirtualInterrupts::default();
-        for intid in [32, 37, 1020, u32::MAX] {
-            interrupts.enable(intid, Line::Irq);
-            interrupts.pend(intid);
-        }
-        assert_eq!(interrupts.lines(), Lines::NONE);
+    fn i6_an_interrupt_is_deactivated_once_and_only_after_it_was_fetched() {
+        let interrupts = new(&[34]);
+        enable(&interrupts, 34, Line::Irq);
+        assert_eq!(interrupts.deactivate(34), Err(()));
+        assert!(interrupts.raise(34, Some(2)));
+        assert_eq!(interrupts.deactivate(34), Err(()), "it was not fetched");
+        assert_eq!(interrupts.fetch(), Some(34));
+        assert!(interrupts.owes());
+        assert_eq!(
+            interrupts.deactivate(34),
+            Ok(Some(Ended { intid: 34, core: 2 }))
+        );
+        assert!(!interrupts.owes());
+        assert_eq!(interrupts.deactivate(34), Err(()));
+        assert_eq!(interrupts.deactivate(35), Err(()), "it is another's");
     }
 
     #[test]
-    fn a_context_that_starts_anew_has_nothing_enabled() {
-        let interrupts = VirtualInterrupts::default();
-        interrupts.enable(5, Line::Fiq);
-        interrupts.pend(5);
-        interrupts.reset();
-        assert_eq!(interrupts.lines(), Lines::NONE);
-        interrupts.enable(5, Line::Irq);
-        assert_eq!(interrupts.lines(), Lines::IRQ);
+    fn r10_what_is_not_deactivated_ends_at_the_second_try_to_wait() {
+        let interrupts = new(&[34]);
+        enable(&interrupts, 34, Line::Irq);
+        interrupts.raise(34, Some(1));
+        assert_eq!(interrupts.fetch(), Some(34));
+        let mut ended = Vec::new();
+        assert_eq!(interrupts.settle(true, |end| ended.push(end)), Err(()));
+        assert!(interrupts.owes() && ended.is_empty());
+        assert_eq!(interrupts.settle(true, |end| ended.push(end)), Ok(()));
+        assert_eq!(ended, [Ended { intid: 34, core: 1 }]);
+        assert!(!interrupts.owes());
+    }
+
+    #[test]
+    fn i16_the_end_of_a_partition_drops_and_tells_all() {
+        let interrupts = new(&[34, 40]);
+        enable(&interrupts, 34, Line::Irq);
+        interrupts.raise(34, Some(1));
+        interrupts.raise(40, Some(3));
+        interrupts.pend(3);
+        assert_eq!(interrupts.fetch(), Some(34));
+        let mut ended = Vec::new();
+        interrupts.end(|end| ended.push((end.intid, end.core)));
+        assert_eq!(ended, [(34, 1), (40, 3)]);
+        let tally = interrupts.tally();
+        assert_eq!(
+            (tally.raised, tally.delivered, tally.dropped, tally.pending),
+            (3, 1, 2, 0)
+        );
+        assert!(!interrupts.is_enabled(34) && !interrupts.owes());
+    }
+
+    #[test]
+    fn i11_an_intid_that_is_not_there_is_never_pending() {
+        let interrupts = new(&[]);
+        for intid in [0, 31, 32, 63, 64, 1020, 8191, u32::MAX] {
+            assert!(!interrupts.enable(intid, Line::Irq, true));
+            assert!(!interrupts.pend(intid));
+            assert_eq!(
+                (interrupts.lines(), interrupts.fetch()),
+                (Lines::NONE, None)
+            );
+        }
+    }
+
+    #[test]
+    fn ff_a_has_other_ways_to_tell_who_waits_of_its_own_events() {
+        let interrupts = new(&[34]);
+        for intid in [4, 5, 9] {
+            enable(&interrupts, intid, Line::Irq);
+            interrupts.pend(intid);
+            assert!(!interrupts.wakes());
+        }
+        for intid in [3, 27, 34] {
+            let interrupts = new(&[34]);
+            enable(&interrupts, intid, Line::Irq);
+            interrupts.pend(intid);
+            assert!(interrupts.wakes());
+        }
     }
 }

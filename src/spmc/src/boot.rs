@@ -15,6 +15,7 @@ use bulkhead_arch::map::{self, EarlyPage};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::{conduit, entry, fp, refuse, tables};
+use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
@@ -238,6 +239,7 @@ fn assemble(
         reserved: owners(reserved, arena)?,
         vms,
         vm_notifications,
+        interrupts: arena.collect(owner::owned(partitions))?,
         init_timeout_ms: manifest.init_timeout_ms.unwrap_or(INIT_TIMEOUT),
         run_timeout_ms: manifest.run_timeout_ms.unwrap_or(RUN_TIMEOUT),
     });

@@ -9,6 +9,7 @@ use bulkhead_arch::features::Features;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
+use bulkhead_core::virtual_interrupt::VirtualInterrupt;
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
     AbortAction, Accepted, MemoryKind, NsInterruptsAction, OtherSInterruptsAction, Range, Reserved,
@@ -224,7 +225,8 @@ fn make(
     })?;
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
         let context = arena.value(Context::new(index as u16, stage_two, keys.clone()))?;
-        Ok::<_, ArenaFull>(Vcpu::new(context))
+        let own = arena.collect(interrupts.iter().copied().map(VirtualInterrupt::new))?;
+        Ok::<_, ArenaFull>(Vcpu::new(context, own))
     })?;
     let config = PartitionConfig {
         id: EndpointId(layout.id.0),

@@ -105,6 +105,12 @@ fn check_chain<'a>(find: &impl Fn(Name) -> &'a Seen, one: &'a Seen, most: usize)
                 }
                 return;
             }
+            Initiator::Interrupted(by) => {
+                panic!(
+                    "{:?} handles an interrupt and interrupted {by:?}",
+                    link.name
+                )
+            }
             Initiator::Vcpu(by) => find((by.partition(), by.vcpu())),
         };
         assert_eq!(

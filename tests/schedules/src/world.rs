@@ -161,7 +161,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
                 // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
                 // lease last. So it is below.
-                .map(|_| Vcpu::new(unsafe { lease.lend(Context::new()) }))
+                .map(|_| Vcpu::new(unsafe { lease.lend(Context::new()) }, &mut []))
                 .collect();
             let received = vec![Received::default(); count];
             // SAFETY: as above.
@@ -186,6 +186,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         vms: unsafe { lease.lend([const { Vm::new() }; VMS]) },
         vm_notifications: &[],
         reserved: &[],
+        interrupts: &mut [],
         init_timeout_ms: 900,
         run_timeout_ms: 100,
     });

@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod coverage;
+mod gic;
 mod machine;
 mod program;
 mod puppet;
 pub mod tables;
 mod world;
 
+pub use gic::Line;
 pub use machine::{Context, Machine, PAGE, Pending};
 pub use program::{Ended, Sp};
 pub use puppet::Puppet;

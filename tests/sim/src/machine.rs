@@ -17,6 +17,7 @@ use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
+use crate::gic::Gic;
 use crate::program::Runner;
 
 /// The size of a page.
@@ -31,6 +32,10 @@ pub struct Context {
     /// Whether a core holds state of this context that is not saved.
     pub(crate) loaded: bool,
     pub(crate) undefined: u32,
+    /// The counter value at which its own EL1 virtual timer fires, on machines where accesses do not trap.
+    pub(crate) virtual_timer: Option<u64>,
+    /// What its virtual counter lags behind.
+    pub(crate) counter_offset: u64,
     pub(crate) runner: Option<Runner>,
 }
 
@@ -42,6 +47,8 @@ impl Context {
             fresh: true,
             loaded: false,
             undefined: 0,
+            virtual_timer: None,
+            counter_offset: 0,
             runner: None,
         }
     }
@@ -69,7 +76,7 @@ impl VcpuContext for Context {
     }
 
     fn counter_offset(&self) -> u64 {
-        0
+        self.counter_offset
     }
 
     fn reset(&mut self, entry: u64) {
@@ -105,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) non_secure: HashMap<usize, Vec<(PageRange, Permissions)>>,
     pub(crate) disabled: Vec<u32>,
     pub(crate) forwarded: Vec<u64>,
+    /// The interrupt controller.
+    pub(crate) gic: Gic,
     /// What the SPMD does with calls of the SPMC.
     pub(crate) spmd: Option<Spmd>,
 }
@@ -123,6 +132,7 @@ pub enum Pending {
 /// The hardware of one core.
 pub struct Machine {
     pub(crate) shared: Arc<Mutex<Shared>>,
+    index: usize,
     /// The counter, in nanoseconds.
     pub now: u64,
     /// How much time each visit of S-EL2 takes, in ticks.
@@ -150,12 +160,15 @@ pub struct Machine {
     pub lines: Lines,
     /// All changes of what was signalled.
     pub signals: Vec<Lines>,
+    /// Whether accesses to the EL1 virtual timer trap.
+    pub traps_virtual_timer: bool,
 }
 
 impl Machine {
-    pub(crate) fn new(shared: Arc<Mutex<Shared>>) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Mutex<Shared>>) -> Self {
         Self {
             shared,
+            index,
             now: 0,
             ticks_per_event: 0,
             deadline: None,
@@ -170,6 +183,7 @@ impl Machine {
             scheduler_is_non_secure: true,
             lines: Lines::NONE,
             signals: Vec::new(),
+            traps_virtual_timer: false,
         }
     }
 }
@@ -206,6 +220,14 @@ impl Hardware for Machine {
             self.deadline = None;
             return Acknowledged::Deadline;
         }
+        let mut shared = self.shared.lock().unwrap();
+        if shared.gic.take_kick(self.index) {
+            return Acknowledged::Kick;
+        }
+        if let Some(intid) = shared.gic.acknowledge(self.index) {
+            return Acknowledged::Secure(intid);
+        }
+        drop(shared);
         let secure = self
             .pending
             .iter()
@@ -232,21 +254,50 @@ impl Hardware for Machine {
         self.shared.lock().unwrap().disabled.push(intid);
     }
 
-    fn enable_interrupt(&mut self, _: u32, _: usize, _: bool) {}
-
-    fn deactivate(&mut self, _: u32, _: usize) {}
-
-    fn route_interrupt(&mut self, _: u32, _: usize) -> bool {
-        true
+    fn enable_interrupt(&mut self, intid: u32, _: usize, enable: bool) {
+        self.shared.lock().unwrap().gic.line(intid).enabled = enable;
     }
 
-    fn kick(&mut self, _: usize) {}
-
-    fn virtual_timer(&self, _: &Context) -> Option<u64> {
-        None
+    fn deactivate(&mut self, intid: u32, core: usize) {
+        let mut shared = self.shared.lock().unwrap();
+        let line = shared.gic.line(intid);
+        assert_eq!(line.active, Some(core), "IR2: {intid} is not active there");
+        line.active = None;
+        line.deactivated += 1;
     }
 
-    fn mask_virtual_timer(&mut self, _: &mut Context) {}
+    fn route_interrupt(&mut self, intid: u32, core: usize) -> bool {
+        let mut shared = self.shared.lock().unwrap();
+        let possible = intid >= 32 && core < shared.gic.kicked.len();
+        if possible {
+            shared.gic.line(intid).target = core;
+        }
+        possible
+    }
+
+    fn kick(&mut self, core: usize) {
+        assert_ne!(core, self.index, "a core kicks itself");
+        self.shared.lock().unwrap().gic.kicked[core] = true;
+    }
+
+    fn kick_others(&mut self) {
+        let mut shared = self.shared.lock().unwrap();
+        for (core, kicked) in shared.gic.kicked.iter_mut().enumerate() {
+            *kicked |= core != self.index;
+        }
+    }
+
+    fn traps_virtual_timer(&self) -> bool {
+        self.traps_virtual_timer
+    }
+
+    fn virtual_timer(&self, context: &Context) -> Option<u64> {
+        context.virtual_timer
+    }
+
+    fn mask_virtual_timer(&mut self, context: &mut Context) {
+        context.virtual_timer = None;
+    }
 
     fn schedule_receiver_interrupt(&self) -> Option<u32> {
         self.scheduler_is_non_secure.then_some(8)

@@ -8,6 +8,7 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Access, Action, Event, Woken};
+use bulkhead_core::interrupt::owner;
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
@@ -16,9 +17,11 @@ use bulkhead_core::partition::{Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, RegionKind, Reserved};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
+use bulkhead_core::virtual_interrupt::VirtualInterrupt;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
+use crate::gic::{Gic, Line};
 use crate::machine::{Context, Machine, Pending, Shared, Spmd};
 use crate::program::{Exit, Program, Runner, Sp};
 
@@ -160,6 +163,10 @@ impl SimBuilder {
     pub fn boot(self) -> Sim {
         let shared = Arc::new(Mutex::new(Shared {
             table_pages: self.table_pages,
+            gic: Gic {
+                kicked: vec![false; self.cores],
+                ..Gic::default()
+            },
             spmd: self.spmd,
             memory: self
                 .specs
@@ -180,7 +187,11 @@ impl SimBuilder {
             .map(|spec| {
                 let count = if spec.multi_core { self.cores } else { 1 };
                 let vcpus: Vec<Vcpu<Machine>> = (0..count)
-                    .map(|_| Vcpu::new(Box::leak(Box::new(Context::new()))))
+                    .map(|_| {
+                        let own = spec.config.interrupts.iter().copied();
+                        let own: Vec<_> = own.map(VirtualInterrupt::new).collect();
+                        Vcpu::new(Box::leak(Box::new(Context::new())), own.leak())
+                    })
                     .collect();
                 let received = vec![Received::default(); count];
                 Partition::new(spec.config.clone(), vcpus.leak(), received.leak())
@@ -203,6 +214,7 @@ impl SimBuilder {
                 .map(|_| VmNotifications::new(vec![Received::default(); VM_BITMAPS.1].leak()))
                 .collect::<Vec<_>>()
                 .leak(),
+            interrupts: owner::owned(partitions).collect::<Vec<_>>().leak(),
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         }));
@@ -212,7 +224,7 @@ impl SimBuilder {
                 spmc: spmc.clone(),
                 programs: programs.clone(),
                 state: CoreState::new(index),
-                machine: Machine::new(shared.clone()),
+                machine: Machine::new(index, shared.clone()),
             })
             .collect();
         let mut sim = Sim {
@@ -286,6 +298,11 @@ impl Sim {
     /// Interrupts that were disabled because nobody owns them.
     pub fn disabled(&self) -> Vec<u32> {
         self.shared.lock().unwrap().disabled.clone()
+    }
+
+    /// Looks at, or changes, the line of a secure interrupt.
+    pub fn line<R>(&self, intid: u32, act: impl FnOnce(&mut Line) -> R) -> R {
+        act(self.shared.lock().unwrap().gic.line(intid))
     }
 
     /// The function ids of SMCs that were passed on to EL3.
@@ -411,6 +428,16 @@ impl Core {
         self.drive(Event::Spmd)
     }
 
+    /// The normal world runs and secure interrupts fire, if any do: the SPMD hands them in, until none is left.
+    pub fn run_normal_world(&mut self) {
+        while self.interrupt() == Some(Event::SecureInterrupt) {
+            let call = crate::call([Function::Interrupt.id(Width::W32), 0, 0, 0, 0, 0, 0, 0]);
+            let reply = self.call(&call);
+            let resume = Function::NormalWorldResume.id(Width::W32);
+            assert_eq!(reply.x[..8], [resume, 0, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+
     /// An event wakes the core, which waits; the registers that come back to the normal world, unless it
     /// waits again.
     pub fn go_on(&mut self) -> Option<Registers> {
@@ -512,7 +539,9 @@ impl Core {
             .deadline
             .is_some_and(|deadline| deadline <= self.machine.now);
         let is = |wanted: fn(&Pending) -> bool| self.machine.pending.iter().any(wanted);
-        if due || is(|pending| matches!(pending, Pending::Secure(_))) {
+        let line = (self.machine.shared.lock().unwrap().gic).is_due(self.state.index);
+        let secure = is(|pending| matches!(pending, Pending::Secure(_)));
+        if due || secure || line {
             Some(Event::SecureInterrupt)
         } else if is(|pending| *pending == Pending::Group0)
             || (!self.machine.masked && is(|pending| *pending == Pending::NonSecure))

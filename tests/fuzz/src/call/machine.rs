@@ -202,6 +202,12 @@ impl Hardware for Machine {
 
     fn kick(&mut self, _: usize) {}
 
+    fn kick_others(&mut self) {}
+
+    fn traps_virtual_timer(&self) -> bool {
+        false
+    }
+
     fn virtual_timer(&self, _: &Context) -> Option<u64> {
         None
     }

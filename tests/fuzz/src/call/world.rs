@@ -181,7 +181,7 @@ impl World {
                 let count = if index == MULTI_CORE { CORES } else { 1 };
                 let vcpus: Box<[Vcpu<Machine>]> = (0..count)
                     // SAFETY: a field of the world, dropped before the lease.
-                    .map(|_| Vcpu::new(unsafe { lease.lend(Box::new(Context::new())) }))
+                    .map(|_| Vcpu::new(unsafe { lease.lend(Box::new(Context::new())) }, &mut []))
                     .collect();
                 let received = vec![Received::default(); count].into_boxed_slice();
                 // SAFETY: as above.
@@ -208,6 +208,7 @@ impl World {
             reserved: &[],
             // SAFETY: as above.
             vm_notifications: unsafe { lease.lend(vm_notifications) },
+            interrupts: &mut [],
             init_timeout_ms: 900,
             run_timeout_ms: 100,
         });
