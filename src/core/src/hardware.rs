@@ -26,7 +26,7 @@ pub trait Hardware {
     /// context, the normal world or another core can run. Does nothing if it is not loaded here.
     fn park(&mut self, context: &mut Self::Context);
 
-    /// Lets time pass until the counter has reached `until`; interrupts stay pending.
+    /// Lets time pass until the counter has reached `until`, or a secure interrupt is pending; it stays so.
     fn wait_until(&mut self, until: u64);
 
     /// Arms this core's S-EL2 timer for the counter value `deadline`, or disarms it.

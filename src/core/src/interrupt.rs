@@ -21,7 +21,7 @@ pub(crate) use chain::Spent;
 use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware};
 use crate::interrupt::owner::Owners;
-use crate::partition::Health;
+use crate::partition::{Health, Partition};
 use crate::spmc::{CoreState, Spmc, deadline};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef, VcpuState};
@@ -225,6 +225,17 @@ impl<H: Hardware> Spmc<H> {
             .saturating_add(1);
         log::warn!("secure interrupt {intid} belongs to no partition: disabled ({count} so far)");
         hw.disable_interrupt(intid);
+    }
+
+    /// The partition ended: its interrupts are disabled, and what it had pending is dropped (I16, K8).
+    pub(crate) fn drop_all_interrupts(&self, partition: &Partition<H>, hw: &mut H) {
+        for (core, slot) in partition.vcpus.iter().enumerate() {
+            for intid in partition.config.interrupts {
+                hw.enable_interrupt(*intid, core, false);
+            }
+            self.drop_interrupts(slot, hw);
+            slot.timers.reset();
+        }
     }
 
     /// The partition of `slot` ended: what the context has pending is dropped, and what is active ends and

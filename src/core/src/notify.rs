@@ -28,6 +28,7 @@ use crate::hardware::Hardware;
 use crate::partition::Partition;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::{Mutex, MutexGuard};
+use crate::vcpu::StateName;
 use bitmaps::{Notifications, Received, Scopes};
 
 /// A place for the notifications of a VM, or of the normal world's primary endpoint.
@@ -389,6 +390,12 @@ fn report_interrupts<H: Hardware>(
 ) -> Result<(), FfaError> {
     for (index, slot) in (0..).zip(partition.vcpus()) {
         if !slot.interrupts.is_untold() {
+            continue;
+        }
+        // Whoever has handled it since, or will without the scheduler, is not told of.
+        let waits = slot.interrupts.any_pending() || slot.state() == StateName::Preempted;
+        if !waits {
+            slot.interrupts.told();
             continue;
         }
         if partition.is_multi_core() {

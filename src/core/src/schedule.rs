@@ -17,7 +17,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
-use crate::vcpu::{ANY_CORE, Activation, Initiator, SUSPENDED, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{ANY_CORE, Activation, Context, Initiator, SUSPENDED, Vcpu, VcpuRef, VcpuState};
 
 /// Whether a chain that was preempted on `home` may continue on `core`.
 fn continues_on(home: usize, core: usize) -> bool {
@@ -277,25 +277,36 @@ impl<H: Hardware> Spmc<H> {
                     self.serve_due(core, hw).unwrap_or(action)
                 }
                 Err(initiator) => {
-                    slot.rest(VcpuState::Waiting(context));
-                    self.hand_back(core, initiator, FfaError::Aborted, hw)
+                    self.finish_rarely(core, (partition, slot), context, initiator, hw)
                 }
             },
-            Initiator::Boot => {
-                slot.rest(VcpuState::Waiting(context));
-                if interrupts.wakes() {
-                    self.waits_with_interrupt(core, partition, slot, hw);
-                }
-                self.boot_next(core, hw)
-            }
-            Initiator::Interrupted(who) => {
-                self.end_interrupt(core, slot, hw);
-                slot.rest(VcpuState::Waiting(context));
-                if interrupts.wakes() {
-                    self.waits_with_interrupt(core, partition, slot, hw);
-                }
-                self.resume_interrupted(core, who, hw)
-            }
+            other => self.finish_rarely(core, (partition, slot), context, other, hw),
+        }
+    }
+
+    /// The end of a run whose initiator gets no result: it is Bulkhead, or it was aborted, and `initiator` is
+    /// that one's own.
+    #[inline(never)]
+    fn finish_rarely(
+        &self,
+        core: &mut CoreState<H>,
+        (partition, slot): (&Partition<H>, &Vcpu<H>),
+        context: Context<H>,
+        initiator: Initiator,
+        hw: &mut H,
+    ) -> Action {
+        let interrupted = matches!(initiator, Initiator::Interrupted(_));
+        if interrupted {
+            self.end_interrupt(core, slot, hw);
+        }
+        slot.rest(VcpuState::Waiting(context));
+        if slot.interrupts.wakes() {
+            self.waits_with_interrupt(core, partition, slot, hw);
+        }
+        match initiator {
+            Initiator::Boot => self.boot_next(core, hw),
+            Initiator::Interrupted(who) => self.resume_interrupted(core, who, hw),
+            other => self.hand_back(core, other, FfaError::Aborted, hw),
         }
     }
 
@@ -341,10 +352,7 @@ impl<H: Hardware> Spmc<H> {
             log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
             partition.release_mailbox(vcpu.partition(), hw);
             partition.notifications.lock().stop();
-            for slot in partition.vcpus {
-                self.drop_interrupts(slot, hw);
-                slot.timers.reset();
-            }
+            self.drop_all_interrupts(partition, hw);
             if let Some(queue) = &partition.queue {
                 self.end_queue(queue, hw);
             }

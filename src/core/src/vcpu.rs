@@ -326,7 +326,7 @@ impl<H: Hardware> Vcpu<H> {
             state: Mutex::new(VcpuState::Off(context)),
             interrupts: VirtualInterrupts::new(interrupts),
             timers: Timers::new(),
-            spent: Spent::default(),
+            spent: Spent::new(),
             callee: AtomicU32::new(0),
         }
     }

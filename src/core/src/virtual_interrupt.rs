@@ -359,6 +359,11 @@ impl VirtualInterrupts {
         self.summary.load(Ordering::Acquire) & WAKES != 0
     }
 
+    /// Whether any is pending, enabled or not.
+    pub(crate) fn any_pending(&self) -> bool {
+        self.summary.load(Ordering::Acquire) & PENDING != 0
+    }
+
     /// Whether anything is signalled.
     pub(crate) fn any_raised(&self) -> bool {
         self.lines() != Lines::NONE

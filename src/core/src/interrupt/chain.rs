@@ -23,6 +23,7 @@ use crate::partition::{Health, Partition};
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Current, Spmc, deadline, extended_rule};
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::timer::NEVER;
 use crate::vcpu::{
     Activation, Context, Initiator, NonSecureInterrupts, SUSPENDED, Vcpu, VcpuRef, VcpuState,
 };
@@ -35,17 +36,26 @@ const SHARE: u32 = 5;
 const MOST_IGNORED: u32 = 16;
 
 /// The time that a context has spent on interrupts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spent {
     /// When the window began, by the counter.
     window: AtomicU64,
     /// Ticks since then in RTM_SEC_INTERRUPT.
     ticks: AtomicU64,
-    /// When the running chain began.
+    /// When the running chain began; [`NEVER`] while there is none.
     since: AtomicU64,
 }
 
 impl Spent {
+    /// None.
+    pub(crate) fn new() -> Self {
+        Self {
+            window: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
+            since: AtomicU64::new(NEVER),
+        }
+    }
+
     /// When the context has its share again, if it has used it up.
     fn over<H: Hardware>(&self, hw: &H) -> Option<u64> {
         let now = hw.now();
@@ -66,7 +76,8 @@ impl Spent {
     }
 
     fn end(&self, now: u64) {
-        let spent = now.saturating_sub(self.since.load(Ordering::Relaxed));
+        let since = self.since.swap(NEVER, Ordering::Relaxed);
+        let spent = now.saturating_sub(since);
         let before = self.ticks.load(Ordering::Relaxed);
         self.ticks
             .store(before.saturating_add(spent), Ordering::Relaxed);
