@@ -84,7 +84,8 @@ pub trait Hardware {
     fn signal_event(&mut self);
 
     /// The core goes off after the next call of the SPMD: it must be possible to enter it at its entry
-    /// point with the registers that it leaves.
+    /// point with the registers that it leaves. Shared interrupts of partitions that go to it go to another core
+    /// that is on.
     fn prepare_off(&mut self);
 
     /// Translates an address of the partition in slot `partition` (its index) through its stage 2

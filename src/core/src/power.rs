@@ -9,7 +9,9 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Current, Spmc, deadline};
-use crate::vcpu::{ANY_CORE, Activation, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{
+    ANY_CORE, Activation, Initiator, NonSecureInterrupts, StateName, Vcpu, VcpuRef, VcpuState,
+};
 
 impl<H: Hardware> Spmc<H> {
     /// A core is on: brings up the execution contexts that belong to it, in boot order, and then
@@ -17,6 +19,8 @@ impl<H: Hardware> Spmc<H> {
     pub(crate) fn core_on(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         self.ask_for_logical_partitions(hw);
         core.booting = Some(0);
+        // Whatever became pending for its contexts while it was off.
+        core.due = true;
         self.adopt_own_deadlines(core, hw);
         self.boot_next(core, hw)
     }
@@ -110,7 +114,7 @@ impl<H: Hardware> Spmc<H> {
         // The schedule receiver interrupt may have been pending on it.
         self.scheduler.forget();
         self.leave_deadlines(core, hw);
-        for partition in self.partitions {
+        for (index, partition) in self.partitions.iter().enumerate() {
             let Some(slot) = partition.vcpus.get(partition.vcpu_for_core(core.index)) else {
                 continue;
             };
@@ -120,8 +124,35 @@ impl<H: Hardware> Spmc<H> {
             }
             if !partition.is_multi_core() {
                 let _ = self.release_chain(core, slot);
-            } else if partition.secondary_entry().is_some() {
-                let _ = switch_off(core, slot);
+            } else if partition.secondary_entry().is_some() && switch_off(core, slot).is_ok() {
+                self.move_interrupts(core, index, partition, slot, hw);
+            }
+        }
+    }
+
+    /// A context that is off leaves the interrupts of its partition's devices to another one; without any, they
+    /// may fire again.
+    fn move_interrupts(
+        &self,
+        core: &mut CoreState<H>,
+        index: usize,
+        partition: &Partition<H>,
+        slot: &Vcpu<H>,
+        hw: &mut H,
+    ) {
+        let others = || (0..).zip(partition.vcpus.iter());
+        let other = others().find(|(vcpu, other)| {
+            *vcpu != core.index && !matches!(other.state(), StateName::Off | StateName::Aborted)
+        });
+        while let Some((ended, pending)) = slot.interrupts.take_physical() {
+            match other {
+                Some((vcpu, other)) if pending => {
+                    other.interrupts.raise(ended.intid, Some(ended.core));
+                    if let Some(name) = VcpuRef::new(index, vcpu) {
+                        self.tell(core, name, hw);
+                    }
+                }
+                _ => hw.deactivate(ended.intid, ended.core),
             }
         }
     }

@@ -285,6 +285,22 @@ impl VirtualInterrupts {
         });
     }
 
+    /// Takes one whose physical interrupt is active out: it is not pending or active here any more. The second
+    /// value tells whether it was pending.
+    pub(crate) fn take_physical(&self) -> Option<(Ended, bool)> {
+        self.change(|all| {
+            let one = all.iter_mut().find(|one| one.acknowledged.is_some())?;
+            let ended = Ended {
+                intid: one.intid,
+                core: one.acknowledged.take()?,
+            };
+            let pending = core::mem::take(&mut one.pending) != 0;
+            one.active = false;
+            all.withdrawn = all.withdrawn.saturating_add(u64::from(pending));
+            Some((ended, pending))
+        })
+    }
+
     /// The pending and enabled interrupt that has been so for longest.
     pub(crate) fn first(&self) -> Option<u32> {
         let all = self.all.lock();
