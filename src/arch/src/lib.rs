@@ -3,7 +3,8 @@
 //!
 //! Its verbs are few: [`switch::Cpu::enter`] a context, [`conduit::smc`] to EL3, copies that recover
 //! from faults ([`copy`]), maintenance of TLBs and caches, the interrupt controller and the timer.
-//! It knows registers and no FF-A. On a host only [`syndrome`] is there, which is pure.
+//! It knows registers and no FF-A. On a host only what is pure
+//! is there: [`syndrome`], and [`gicv3`] as far as it is registers in memory.
 #![cfg_attr(not(test), no_std)]
 
 #[cfg(target_arch = "aarch64")]
@@ -24,14 +25,12 @@ pub mod entry;
 pub mod features;
 #[cfg(target_arch = "aarch64")]
 pub mod fp;
-#[cfg(target_arch = "aarch64")]
 pub mod gicv3;
 #[cfg(target_arch = "aarch64")]
 pub mod id_registers;
 pub mod layout;
 #[cfg(target_arch = "aarch64")]
 pub mod map;
-#[cfg(target_arch = "aarch64")]
 pub mod mmio;
 #[cfg(target_arch = "aarch64")]
 pub mod percore;

@@ -6,9 +6,6 @@
 
 use crate::sysreg;
 
-/// The interrupt of CNTHPS.
-pub const INTID: u32 = 20;
-
 const CTL_ENABLE: u64 = 1;
 
 /// The physical counter.

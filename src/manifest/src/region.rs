@@ -266,6 +266,12 @@ impl<'a> DeviceRegion<'a> {
             if !is_device_interrupt(id) {
                 return error(Rule::ReservedInterrupt);
             }
+            if let Some(owner) = owner(id) {
+                return Err(node
+                    .field_error(INTERRUPTS, Rule::ReservedInterrupt)
+                    .value(u64::from(id))
+                    .other(owner));
+            }
             if bits & !0xfff != 0 || bits & 0xc00 == 0xc00 {
                 return Err(node
                     .field_error(INTERRUPTS, Rule::UnknownValue)
@@ -395,6 +401,22 @@ impl DeviceInterrupt {
 /// Whether an INTID can be a device's: not one of the special ones, no LPI, no gap of GICv3.1.
 const fn is_device_interrupt(id: u32) -> bool {
     matches!(id, 0..=1019 | 1056..=1119 | 4096..=5119)
+}
+
+/// Whose the interrupts are that no device of a partition may have (DECISIONS 25). What EL3 keeps in Group 0 the
+/// machine shows.
+const fn owner(id: u32) -> Option<&'static str> {
+    Some(match id {
+        0..=15 => "an SGI",
+        19 => "CNTHVS, a timer of S-EL2",
+        20 => "CNTHPS, a timer of S-EL2",
+        25 => "the normal world's virtual GIC maintenance",
+        26 => "the normal world's timer CNTHP",
+        27 => "the normal world's timer CNTV",
+        28 => "the normal world's timer CNTHV",
+        30 => "the normal world's timer CNTP",
+        _ => return None,
+    })
 }
 
 /// Pages and bytes of a region that starts at `start`.

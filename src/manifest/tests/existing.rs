@@ -479,17 +479,29 @@ fn b26_an_unknown_property_is_listed_once_by_name_and_no_more_than_16_are() {
 }
 
 #[test]
-fn b44_the_interrupt_controller_may_say_how_many_chips_have_spis() {
+fn b44_the_interrupt_controller_may_say_which_chip_has_which_spis() {
+    let one = spmc("spmc.dts", &[]).unwrap();
+    let none = one.interrupt_controller().unwrap().spi_regions().count();
+    assert_eq!(none, 0);
     let manifest = spmc(
         "spmc.dts",
-        &[(
-            "#distributor-regions = <2>;",
-            "#distributor-regions = <2>; #spi-regions = <2>;",
-        )],
+        &[
+            (
+                "#distributor-regions = <2>;",
+                "#distributor-regions = <2>; #spi-regions = <2>;",
+            ),
+            (
+                "<0x180a0000 0x100000>;",
+                "<0x180a0000 0x100000>, <32 479>, <512 479>;",
+            ),
+        ],
     )
     .unwrap();
-    assert_eq!(
-        manifest.interrupt_controller().unwrap().spi_regions,
-        Some(2)
-    );
+    let controller = manifest.interrupt_controller().unwrap();
+    let regions: Vec<_> = controller
+        .spi_regions()
+        .map(|range| (range.base, range.size))
+        .collect();
+    assert_eq!(regions, [(32, 479), (512, 479)]);
+    assert_eq!(controller.redistributors().count(), 3);
 }

@@ -83,6 +83,7 @@ fn p5_nodes_and_properties_that_the_spmc_needs() {
         ("reg = <0x0 0x2>;", "reg = <0x0 0x100>;", Rule::DuplicateId, Some("reg")),
         ("reg = <0x09040000 0x1000>;", "", Rule::MissingProperty, Some("reg")),
         ("#distributor-regions = <2>", "#distributor-regions = <6>", Rule::TooMany, Some("#distributor-regions")),
+        ("#redistributor-regions = <3>", "#redistributor-regions = <3>; #spi-regions = <1>", Rule::TooMany, Some("#spi-regions")),
         ("#redistributor-regions = <3>", "#redistributor-regions = <4>", Rule::TooMany, Some("#redistributor-regions")),
         ("init-timeout-ms = <5000>", "init-timeout-ms = <0>", Rule::MalformedInteger, Some("bulkhead,init-timeout-ms")),
         ("run-timeout-ms = <100>", "run-timeout-ms = <60001>", Rule::MalformedInteger, Some("bulkhead,run-timeout-ms")),
@@ -335,6 +336,12 @@ fn p11_interrupts_of_devices() {
     sp_refuses("partition.dts", &[
         ("<57 0xb80>", "<56 0xb80>", Rule::DuplicateInterrupt, Some("interrupts")),
         ("<57 0xb80>", "<1020 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<1023 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<1055 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<1120 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<4095 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<5120 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
+        ("<57 0xb80>", "<8191 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
         ("<57 0xb80>", "<8192 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
         ("<57 0xb80>", "<0xffffffff 0xb80>", Rule::ReservedInterrupt, Some("interrupts")),
         ("<57 0xb80>", "<57 0x1b80>", Rule::UnknownValue, Some("interrupts")),
@@ -342,6 +349,49 @@ fn p11_interrupts_of_devices() {
         ("interrupts-target = <57", "interrupts-target = <58", Rule::ReservedInterrupt, Some("interrupts-target")),
         ("stream-ids = <5 6>;\n\t\t};", "stream-ids = <5 6>; interrupts = <5000 0x900>; };", Rule::DuplicateInterrupt, Some("interrupts")),
     ]);
+}
+
+#[test]
+fn i11_the_interrupts_of_others_are_refused_with_whose_they_are() {
+    let with = |id: u32| sp_with_interrupt(&format!("<{id} 0xb80>"));
+    for (id, owner) in [
+        (0, "an SGI"),
+        (8, "an SGI"),
+        (9, "an SGI"),
+        (15, "an SGI"),
+        (19, "CNTHVS, a timer of S-EL2"),
+        (20, "CNTHPS, a timer of S-EL2"),
+        (25, "the normal world's virtual GIC maintenance"),
+        (26, "the normal world's timer CNTHP"),
+        (27, "the normal world's timer CNTV"),
+        (28, "the normal world's timer CNTHV"),
+        (30, "the normal world's timer CNTP"),
+    ] {
+        let error = with(id).expect_err(owner);
+        assert_eq!(
+            (error.rule, error.property, error.value, error.other),
+            (
+                Rule::ReservedInterrupt,
+                Some("interrupts"),
+                Some(id.into()),
+                Some(owner)
+            )
+        );
+    }
+    for id in [16, 18, 21, 24, 29, 31, 32, 1019, 1056, 1119, 4096, 5119] {
+        assert_eq!(with(id).map_err(|error| error.to_string()), Ok(()), "{id}");
+    }
+}
+
+fn sp_with_interrupt(interrupt: &str) -> Result<(), bulkhead_manifest::ManifestError<'static>> {
+    sp(
+        "partition.dts",
+        &[
+            ("<57 0xb80>", interrupt),
+            ("interrupts-target = <57 0x1 0x100>;", ""),
+        ],
+    )
+    .map(|_| ())
 }
 
 #[test]

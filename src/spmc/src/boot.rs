@@ -29,7 +29,8 @@ use crate::arena::{Arena, ArenaFull};
 use crate::cores::{self, BOOT_CORE};
 use crate::devices::{self, Frames};
 use crate::fatal::Fatal;
-use crate::machine::{BufferSizes, Gic, Shared};
+use crate::interrupts::Interrupts;
+use crate::machine::{BufferSizes, Shared};
 use crate::memory::{self, Memory};
 use crate::partitions::{self, Partitions};
 use crate::platform::Platform;
@@ -153,13 +154,22 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
         devices::move_console(&memory, console)?;
     }
     let frames = Frames::new(platform, &manifest, &mut arena)?;
-    let gic = frames.map(&memory, &mut arena)?;
+    let mapped = frames.map(&memory, &mut arena)?;
     let cores = cores::set_up(&memory, &manifest, stack, &mut arena)?;
     let reserved = devices::reserved(platform, &frames, &mut arena)?;
-    let loaded = partitions::load(&memory, &manifest, reserved, console, &features, &mut arena)?;
+    let mut interrupts = Interrupts::new(mapped, cores, &mut arena)?;
+    let loaded = partitions::load(
+        &memory,
+        &manifest,
+        reserved,
+        console,
+        &features,
+        &mut interrupts,
+        &mut arena,
+    )?;
     let console_owner = loaded.console_owner;
     let firmware = assemble(
-        platform, &manifest, features, memory, gic, cores, loaded, reserved, &mut arena,
+        platform, &manifest, features, memory, interrupts, cores, loaded, reserved, &mut arena,
     )?;
     log::info!(
         "{} of {} partitions, {} cores, {} KiB and {} pages free",
@@ -199,7 +209,7 @@ fn assemble(
     manifest: &SpmcManifest<'static>,
     features: Features,
     memory: Memory,
-    gic: Gic,
+    interrupts: Interrupts,
     cores: &'static [PerCore],
     loaded: Partitions,
     reserved: &'static [bulkhead_manifest::Reserved],
@@ -230,7 +240,7 @@ fn assemble(
         memory,
         spaces,
         buffers,
-        gic,
+        interrupts,
     })?;
     let spmc = Spmc::new(SpmcConfig {
         id: manifest.id,

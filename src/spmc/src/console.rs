@@ -7,7 +7,7 @@
 
 use core::fmt::{self, Write};
 
-use bulkhead_arch::mmio::Frame;
+use bulkhead_arch::mmio::{Frame, Mmio};
 use bulkhead_core::sync::Mutex;
 
 /// PL011 registers: data, and flags with "transmit FIFO full".

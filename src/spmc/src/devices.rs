@@ -2,15 +2,15 @@
 //! The devices that Bulkhead itself drives: where they are, and their place in the map.
 
 use bulkhead_arch::entry;
-use bulkhead_arch::gicv3::Distributor;
+use bulkhead_arch::gicv3::{self, Distributor};
 use bulkhead_arch::mmio::Frame;
-use bulkhead_manifest::{Range, Reserved, SpmcManifest};
+use bulkhead_manifest::{InterruptController, Range, Reserved, SpmcManifest};
 use bulkhead_mm::addr::PAGE_SIZE;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, ArenaFull};
 use crate::console;
 use crate::fatal::Fatal;
-use crate::machine::Gic;
+use crate::interrupts::Mapped;
 use crate::memory::Memory;
 use crate::platform::Platform;
 
@@ -47,7 +47,8 @@ fn device(memory: &Memory, what: &'static str, base: u64, size: usize) -> Result
 
 /// The interrupt controller's frames by physical address: the manifest's, else the board's.
 pub struct Frames {
-    distributor: Range,
+    /// Those of each chip, the boot core's first, with the first and the last shared interrupt that it has.
+    distributors: &'static [(Range, u32, u32)],
     redistributors: &'static [Range],
 }
 
@@ -63,21 +64,22 @@ impl Frames {
     ) -> Result<Self, Fatal> {
         let board = platform.gic();
         let controller = manifest.interrupt_controller();
-        let distributor = controller.and_then(|controller| controller.distributors().next());
         let redistributors = match controller {
             Some(controller) => arena.collect(controller.redistributors())?,
             None => arena.collect(core::iter::once(board.redistributors))?,
         };
-        let size = Distributor::SIZE as u64;
-        let distributor = distributor.unwrap_or(Range {
-            base: board.distributor,
-            size,
-        });
+        let distributors = match controller {
+            Some(controller) => {
+                let chips = controller
+                    .distributors()
+                    .zip(interrupts_of_chips(&controller));
+                arena
+                    .collect(chips.map(|(range, (first, last))| (frame(range.base), first, last)))?
+            }
+            None => arena.collect(core::iter::once((frame(board.distributor), 0, u32::MAX)))?,
+        };
         Ok(Self {
-            distributor: Range {
-                size,
-                ..distributor
-            },
+            distributors,
             redistributors,
         })
     }
@@ -86,18 +88,56 @@ impl Frames {
     ///
     /// # Errors
     /// [`Fatal`], if they cannot be mapped.
-    pub fn map(&self, memory: &Memory, arena: &mut Arena) -> Result<Gic, Fatal> {
+    pub fn map(&self, memory: &Memory, arena: &mut Arena) -> Result<Mapped, Fatal> {
         const WHAT: &str = "the interrupt controller";
-        let distributor = device(memory, WHAT, self.distributor.base, Distributor::SIZE)?;
+        let mut used = (self.distributors.iter()).filter(|(_, first, last)| first <= last);
+        let distributors = arena.slice(used.clone().count(), |_, _| {
+            let Some(&(Range { base, .. }, first, last)) = used.next() else {
+                return Err(ArenaFull.into());
+            };
+            let frame = device(memory, WHAT, base, gicv3::FRAME)?;
+            Ok::<_, Fatal>(Distributor::new(frame, first..=last))
+        })?;
         let redistributors = arena.slice(self.redistributors.len(), |_, index| {
             let Range { base, size } = self.redistributors[index];
             Ok::<_, Fatal>((device(memory, WHAT, base, size as usize)?, size as usize))
         })?;
-        Ok(Gic {
-            distributor: Distributor::new(distributor),
+        Ok(Mapped {
+            distributors,
             redistributors,
         })
     }
+}
+
+/// A distributor's frame.
+const fn frame(base: u64) -> Range {
+    Range {
+        base,
+        size: gicv3::FRAME as u64,
+    }
+}
+
+/// The first and the last shared interrupt of each chip, for ever; none for chips of which the manifest does not say
+/// (`#spi-regions`). If it says nothing, the first chip has them all.
+fn interrupts_of_chips(
+    controller: &InterruptController<'static>,
+) -> impl Iterator<Item = (u32, u32)> + Clone {
+    let said = controller.spi_regions();
+    let chips = controller.distributors().count();
+    let all = said.clone().next().is_none();
+    if all && chips > 1 {
+        log::warn!(
+            "the SPMC manifest names {chips} distributors and not which shared interrupts they have \
+             (#spi-regions): only those of the first one can be partitions'"
+        );
+    }
+    let said = said.map(|Range { base, size }| {
+        let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        (number(base), number(base.saturating_add(size)))
+    });
+    let everything = all.then_some((0, u32::MAX));
+    let nothing = core::iter::repeat((1, 0));
+    everything.into_iter().chain(said).chain(nothing)
 }
 
 /// What no partition gets (DECISIONS 13).
@@ -115,7 +155,8 @@ pub fn reserved(
     };
     let board = platform.reserved().iter();
     let board = board.map(|part| (part.owner, part.range));
-    let gic = core::iter::once(frames.distributor).chain(frames.redistributors.iter().copied());
+    let distributors = frames.distributors.iter().map(|(range, ..)| *range);
+    let gic = distributors.chain(frames.redistributors.iter().copied());
     let all = core::iter::once(("Bulkhead", own))
         .chain(board)
         .chain(gic.map(|range| ("the interrupt controller", range)));

@@ -21,6 +21,8 @@ mod devices;
 mod facts;
 mod fatal;
 #[cfg(target_arch = "aarch64")]
+mod interrupts;
+#[cfg(target_arch = "aarch64")]
 mod load;
 #[cfg(target_arch = "aarch64")]
 mod logger;

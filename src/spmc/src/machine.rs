@@ -7,10 +7,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use bulkhead_abi::{Function, Registers, Width};
 use bulkhead_arch::context::Context;
 use bulkhead_arch::features::Features;
-use bulkhead_arch::gicv3::{Distributor, Interface, Redistributor, SCHEDULE_RECEIVER};
+use bulkhead_arch::gicv3::{self, Interface, Redistributor, SCHEDULE_RECEIVER};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
-use bulkhead_arch::{conduit, entry, id_registers, percore, timer, wait};
+use bulkhead_arch::{conduit, entry, id_registers, timer, wait};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
 use bulkhead_core::mailbox::MailboxBuffers;
@@ -18,6 +18,7 @@ use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::console;
+use crate::interrupts::Interrupts;
 use crate::memory::Memory;
 use crate::space::AddressSpace;
 
@@ -34,7 +35,7 @@ pub struct Shared {
     /// those of VMs.
     pub buffers: &'static [BufferSizes],
     /// The interrupt controller.
-    pub gic: Gic,
+    pub interrupts: Interrupts,
 }
 
 /// The sizes in bytes of the buffers of a mailbox; zero while it is not mapped.
@@ -63,46 +64,31 @@ impl Shared {
     }
 }
 
-/// The interrupt controller's frames, mapped.
-#[derive(Clone, Copy, Debug)]
-pub struct Gic {
-    /// The distributor.
-    pub distributor: Distributor,
-    /// Regions of redistributors and their lengths.
-    pub redistributors: &'static [(Frame, usize)],
-}
-
-impl Gic {
-    /// The redistributor of the calling core.
-    pub fn own_redistributor(&self) -> Option<Redistributor> {
-        let affinity = percore::affinity();
-        self.redistributors
-            .iter()
-            .find_map(|(frame, length)| Redistributor::find(*frame, *length, affinity))
-    }
-}
-
 /// A core's own machine.
 #[derive(Debug)]
 pub struct Machine {
     /// The way in and out of lower levels.
     pub cpu: Cpu,
     shared: &'static Shared,
+    /// The index of the core.
+    core: usize,
 }
 
 impl Machine {
-    /// Takes over the calling core, whose redistributor is `redistributor`. `vectors` has
+    /// Takes over the calling core, which has the index `core` and the redistributor `redistributor`. `vectors` has
     /// [`vector_state_size`](bulkhead_arch::fp::vector_state_size) bytes.
     pub fn new(
         shared: &'static Shared,
-        redistributor: Redistributor,
+        core: usize,
+        redistributor: Redistributor<Frame>,
         vectors: &'static mut [u8],
     ) -> Self {
-        let interface = Interface::set_up(shared.gic.distributor, redistributor);
+        let interface = Interface::set_up(redistributor);
         timer::set_deadline(None);
         Self {
             cpu: Cpu::new(shared.features, interface, vectors),
             shared,
+            core,
         }
     }
 }
@@ -143,10 +129,14 @@ impl Hardware for Machine {
 
     fn acknowledge(&mut self) -> Acknowledged {
         match self.cpu.interface.acknowledge() {
-            Some(timer::INTID) => {
+            Some(gicv3::TIMER) => {
                 timer::set_deadline(None);
-                self.cpu.interface.deactivate(timer::INTID);
+                self.cpu.interface.deactivate_own(gicv3::TIMER);
                 Acknowledged::Deadline
+            }
+            Some(gicv3::KICK) => {
+                self.cpu.interface.deactivate_own(gicv3::KICK);
+                Acknowledged::Kick
             }
             Some(intid) => Acknowledged::Secure(intid),
             None => Acknowledged::Spurious,
@@ -164,18 +154,24 @@ impl Hardware for Machine {
     }
 
     fn disable_interrupt(&mut self, intid: u32) {
-        self.cpu.interface.disable(intid);
+        self.shared.interrupts.disable(intid, self.core);
     }
 
-    fn enable_interrupt(&mut self, _: u32, _: usize, _: bool) {}
-
-    fn deactivate(&mut self, _: u32, _: usize) {}
-
-    fn route_interrupt(&mut self, _: u32, _: usize) -> bool {
-        true
+    fn enable_interrupt(&mut self, intid: u32, core: usize, enable: bool) {
+        self.shared.interrupts.enable(intid, core, enable);
     }
 
-    fn kick(&mut self, _: usize) {}
+    fn deactivate(&mut self, intid: u32, core: usize) {
+        self.shared.interrupts.deactivate(intid, core);
+    }
+
+    fn route_interrupt(&mut self, intid: u32, core: usize) -> bool {
+        self.shared.interrupts.route(intid, core)
+    }
+
+    fn kick(&mut self, core: usize) {
+        self.shared.interrupts.kick(core);
+    }
 
     fn kick_others(&mut self) {}
 

@@ -19,6 +19,7 @@ use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::arena::{Arena, ArenaFull};
+use crate::interrupts::Interrupts;
 use crate::load::{Loaded, Loader, Refused};
 use crate::machine::Machine;
 use crate::memory::Memory;
@@ -38,7 +39,7 @@ pub struct Partitions {
 type Slot = Option<(Loaded, Option<NewSpace>)>;
 
 /// Loads every partition that the manifest announces; those that are refused are named and left out.
-/// `console` is where the console's registers are.
+/// `console` is where the console's registers are. The interrupts of their devices are configured.
 ///
 /// # Errors
 /// [`ArenaFull`] when there is no memory even for those that were loaded.
@@ -48,6 +49,7 @@ pub fn load(
     reserved: &'static [Reserved],
     console: u64,
     features: &Features,
+    interrupts: &mut Interrupts,
     arena: &mut Arena,
 ) -> Result<Partitions, ArenaFull> {
     let slots = arena.slice(manifest.partition_count() as usize, |_, _| {
@@ -95,10 +97,15 @@ pub fn load(
             "neither RNDR nor a TRNG: keys of pointer authentication are made of the counter"
         );
     }
+    let devices = || loaded().flat_map(|loaded| loaded.accepted.manifest.device_regions());
+    interrupts.make_room(
+        devices().map(|device| device.interrupt_ids().count()).sum(),
+        arena,
+    )?;
     let mut ready = loaded().zip(spaces.iter());
     let partitions = arena.slice(count, |arena, _| {
         let (loaded, space) = ready.next().ok_or(ArenaFull)?;
-        make(loaded, space.registers, &entropy.keys(), arena)
+        make(loaded, space.registers, &entropy.keys(), interrupts, arena)
     })?;
     let console_owner = loaded().find_map(|loaded| owns(&loaded.accepted, console));
     Ok(Partitions {
@@ -187,6 +194,7 @@ fn make(
     loaded: &Loaded,
     stage_two: StageTwo,
     keys: &PointerKeys,
+    interrupts: &mut Interrupts,
     arena: &mut Arena,
 ) -> Result<Partition<Machine>, ArenaFull> {
     let Loaded {
@@ -205,23 +213,6 @@ fn make(
             uuid: service.uuid,
             messaging: Properties(service.messaging.bits()),
         })
-    })?;
-    let count = manifest
-        .device_regions()
-        .map(|region| region.interrupts().count())
-        .sum();
-    let mut left = manifest.device_regions();
-    let mut region = left.next();
-    let mut taken = 0;
-    let interrupts = arena.slice(count, |_, _| {
-        loop {
-            let current = region.as_ref().ok_or(ArenaFull)?;
-            if let Some(interrupt) = current.interrupts().nth(taken) {
-                taken += 1;
-                return Ok(interrupt.id);
-            }
-            (region, taken) = (left.next(), 0);
-        }
     })?;
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
         let context = arena.value(Context::new(index as u16, stage_two, keys.clone()))?;
@@ -246,7 +237,7 @@ fn make(
         regions: regions(&accepted, arena)?,
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
-        interrupts,
+        interrupts: interrupts.claim(name, manifest.device_regions()),
         other_secure_interrupts_queued: manifest.other_s_interrupts_action
             == OtherSInterruptsAction::Queued,
         sri_while_waiting: manifest.sri_policy.while_waiting,

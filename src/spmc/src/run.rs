@@ -58,7 +58,7 @@ impl Firmware {
             log::error!("core {index} lacks {name}, which the boot core has: it stays out");
             refuse::refuse();
         }
-        let Some(redistributor) = self.shared.gic.own_redistributor() else {
+        let Some(redistributor) = self.shared.interrupts.set_up_core(index) else {
             let affinity = percore::affinity();
             log::error!("core {index} ({affinity:#x}) has no redistributor: it stays out");
             refuse::refuse();
@@ -66,7 +66,7 @@ impl Firmware {
         // SAFETY: the store is this core's own, and whatever used it before ended when the core was
         // off: this function does not return.
         let vectors = unsafe { &mut *self.vectors[index].0.get() };
-        let mut machine = Machine::new(self.shared, redistributor, vectors);
+        let mut machine = Machine::new(self.shared, index, redistributor, vectors);
         if !redistributor.scheduler_is_non_secure() {
             log::warn!("core {index}: the schedule receiver interrupt cannot be made non-secure");
         }

@@ -16,7 +16,11 @@ const REDISTRIBUTOR_REGIONS: Field = Field::new(
     "write #redistributor-regions = <N>; of the regions in reg, behind the distributors",
 );
 
-const SPI_REGIONS: Field = Field::new("#spi-regions", "write #spi-regions = <N>;");
+const SPI_REGIONS: Field = Field::new(
+    "#spi-regions",
+    "write #spi-regions = <N>; of the regions in reg, behind the redistributors: the first SPI of each chip, \
+     and how far behind it the last one is",
+);
 const SID_SIZE: Field = Field::new(
     "bulkhead,sid-size",
     "write bulkhead,sid-size = <BITS>; from 1 to 32, as SMMU_IDR1.SIDSIZE says",
@@ -116,34 +120,33 @@ impl Smmu {
 /// The interrupt controller's register frames (B-44).
 #[derive(Clone, Copy, Debug)]
 pub struct InterruptController<'a> {
-    /// `#spi-regions`, if the manifest says so: how many chips bring SPIs.
-    pub spi_regions: Option<u32>,
     frames: RegList<'a>,
     distributors: usize,
     redistributors: usize,
+    spi_regions: usize,
 }
 
 impl<'a> InterruptController<'a> {
     fn read(node: Node<'_, 'a>, cells: Cells) -> Result<Self, ManifestError<'a>> {
         let frames = node.reg(cells, DEVICE_REG)?;
         let available = frames.ranges().count();
-        let count = |field: Field, available: usize| {
-            let wanted = node.u32(field)?.unwrap_or(1);
+        let count = |field: Field, least: u32, available: usize| {
+            let wanted = node.u32(field)?.unwrap_or(least);
             usize::try_from(wanted)
                 .ok()
-                .filter(|&wanted| wanted != 0 && wanted <= available)
+                .filter(|&count| wanted >= least && count <= available)
                 .ok_or_else(|| {
                     node.field_error(field, Rule::TooMany)
                         .value(u64::from(wanted))
                 })
         };
-        let distributors = count(DISTRIBUTOR_REGIONS, available)?;
-        let redistributors = count(
-            REDISTRIBUTOR_REGIONS,
-            available.saturating_sub(distributors),
-        )?;
+        let distributors = count(DISTRIBUTOR_REGIONS, 1, available)?;
+        let available = available.saturating_sub(distributors);
+        let redistributors = count(REDISTRIBUTOR_REGIONS, 1, available)?;
+        let available = available.saturating_sub(redistributors);
+        let spi_regions = count(SPI_REGIONS, 0, available)?;
         Ok(Self {
-            spi_regions: node.u32(SPI_REGIONS)?,
+            spi_regions,
             frames,
             distributors,
             redistributors,
@@ -161,5 +164,14 @@ impl<'a> InterruptController<'a> {
             .ranges()
             .skip(self.distributors)
             .take(self.redistributors)
+    }
+
+    /// The shared interrupts of each chip, in the order of [`Self::distributors`]: the first INTID, and how far
+    /// behind it the last one is. None where the manifest does not say.
+    pub fn spi_regions(&self) -> impl Iterator<Item = Range> + Clone + 'a {
+        self.frames
+            .ranges()
+            .skip(self.distributors.saturating_add(self.redistributors))
+            .take(self.spi_regions)
     }
 }
