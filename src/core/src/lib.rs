@@ -30,6 +30,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod event;
 pub mod fault;
+pub mod few;
 pub mod framework;
 pub mod hardware;
 pub mod indirect;

@@ -35,9 +35,9 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel};
 use crate::spmc::{CoreState, Current, Spmc, deadline, extended_rule};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::vcpu::{
-    ANY_CORE, Activation, Context, Initiator, NonSecureInterrupts, VcpuRef, VcpuState,
+    ANY_CORE, Activation, Context, Initiator, NonSecureInterrupts, Vcpu, VcpuRef, VcpuState,
 };
 
 /// A request in a queue.
@@ -56,7 +56,7 @@ pub struct Place {
 /// The queue of a partition.
 pub struct Queue<H: Hardware + 'static>(Mutex<Places<H>>);
 
-struct Places<H: Hardware + 'static> {
+pub(crate) struct Places<H: Hardware + 'static> {
     /// The first come first; what is empty is at the end.
     places: &'static mut [Option<Place>],
     /// The partition's context, and the request that it is for: its core has not seen it yet.
@@ -76,6 +76,13 @@ impl<H: Hardware> Queue<H> {
     /// How many requests are in it.
     pub fn length(&self) -> usize {
         self.0.lock().places.iter().flatten().count()
+    }
+
+    /// Keeps newcomers off until the guard is dropped.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Places<H>> {
+        self.0.lock()
     }
 
     /// A core goes off: the request that it left here is for any core to go on with.
@@ -341,24 +348,12 @@ impl<H: Hardware> Spmc<H> {
         }
     }
 
-    /// The current context of a partition with a queue waits. If a core waits for it, that has it now.
+    /// The context of `slot` waits, if nothing else has it by now. If a core waits for it, that has it now.
+    /// Newcomers look at it under the lock of `queue`, which was held when it went to wait; only FFA_RUN and an
+    /// interrupt may have been faster.
     #[cold]
     #[inline(never)]
-    pub(crate) fn finish_and_hand_on(
-        &self,
-        core: &mut CoreState<H>,
-        hw: &mut H,
-        write: impl FnOnce(&mut Registers, Extended, &H::Context),
-    ) -> Action {
-        let Some((partition, slot)) = core.current.as_ref().map(|c| (c.partition, c.slot)) else {
-            return self.leave(core, hw);
-        };
-        let Some(queue) = &partition.queue else {
-            return self.finish_only(core, hw, write);
-        };
-        let mut queue = queue.0.lock();
-        let action = self.finish_only(core, hw, write);
-        // Newcomers look at it under this lock; only FFA_RUN may have been faster.
+    pub(crate) fn hand_on(&self, slot: &Vcpu<H>, mut queue: MutexGuard<'_, Places<H>>, hw: &mut H) {
         if let Some(next) = queue.first()
             && let Ok(VcpuState::Waiting(context)) = slot.claim(next, is_waiting)
         {
@@ -366,7 +361,6 @@ impl<H: Hardware> Spmc<H> {
             drop(queue);
             hw.signal_event();
         }
-        action
     }
 
     /// Tells all that wait for a partition that it ended.

@@ -15,6 +15,7 @@ use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width, re
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
+use crate::queue::Queue;
 use crate::runtime_model::{RuntimeModel, Transition};
 use crate::spmc::{CoreState, Current, Spmc, extended_rule};
 use crate::vcpu::{ANY_CORE, Activation, Context, Initiator, SUSPENDED, Vcpu, VcpuRef, VcpuState};
@@ -220,17 +221,21 @@ impl<H: Hardware> Spmc<H> {
         hw: &mut H,
         write: impl FnOnce(&mut Registers, Extended, &H::Context),
     ) -> Action {
-        match &core.current {
-            Some(current) if current.partition.queue.is_some() => {
-                self.finish_and_hand_on(core, hw, write)
-            }
-            _ => self.finish_only(core, hw, write),
+        let Some(current) = &core.current else {
+            return self.leave(core, hw);
+        };
+        let slot = current.slot;
+        let queue = current.partition.queue.as_ref().map(Queue::lock);
+        let action = self.finish_only(core, hw, write);
+        if let Some(queue) = queue {
+            self.hand_on(slot, queue, hw);
         }
+        action
     }
 
     /// [`finish`](Self::finish), whoever waits for the partition.
     #[inline(always)]
-    pub(crate) fn finish_only(
+    fn finish_only(
         &self,
         core: &mut CoreState<H>,
         hw: &mut H,

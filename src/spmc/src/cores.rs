@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use bulkhead_arch::layout::STACK_SIZE;
 use bulkhead_arch::percore::{self, PerCore};
+use bulkhead_core::few;
 use bulkhead_manifest::SpmcManifest;
 use bulkhead_mm::addr::PAGE_SIZE;
 
@@ -31,7 +32,9 @@ pub fn set_up(
     let affinities = arena.slice(manifest.cpus().count(), |_, _| {
         affinities.next().ok_or(Fatal::UnknownCore(own))
     })?;
-    affinities.sort_unstable_by_key(|mpidr| (*mpidr != own, *mpidr));
+    few::sort(affinities, |one, other| {
+        (*one != own, *one) < (*other != own, *other)
+    });
     if affinities.first() != Some(&own) {
         return Err(Fatal::UnknownCore(own));
     }

@@ -6,6 +6,7 @@ use bulkhead_abi::{EndpointId, Uuid};
 use bulkhead_arch::context::{Context, PointerKeys, StageTwo};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
+use bulkhead_core::few;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::Service;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
@@ -68,16 +69,14 @@ pub fn load(
         log::error!("the manifest's memory is beyond what every core can address");
     }
     // Boot order first, then the order of the manifest; those without an order come last (B-11).
-    slots.sort_unstable_by_key(|slot: &Slot| {
+    let order = |slot: &Slot| {
         slot.as_ref().map_or((u32::MAX, u32::MAX), |(loaded, _)| {
-            let order = loaded
-                .accepted
-                .manifest
-                .boot_order
-                .map_or(u32::from(u16::MAX), u32::from);
+            let order = loaded.accepted.manifest.boot_order;
+            let order = order.map_or(u32::from(u16::MAX), u32::from);
             (order, loaded.vm.index)
         })
-    });
+    };
+    few::sort(slots, |one, other| order(one) < order(other));
     let count = slots.iter().flatten().count();
     let mut vmids = (0..=u16::MAX).filter_map(|index| vmid(index, features.vmid16));
     let mut new_spaces = slots
@@ -214,6 +213,7 @@ fn make(
             messaging: Properties(service.messaging.bits()),
         })
     })?;
+    let interrupts = interrupts.claim(name, manifest.device_regions());
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
         let context = arena.value(Context::new(index as u16, stage_two, keys.clone()))?;
         let own = arena.collect(interrupts.iter().copied().map(VirtualInterrupt::new))?;
@@ -237,7 +237,7 @@ fn make(
         regions: regions(&accepted, arena)?,
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
-        interrupts: interrupts.claim(name, manifest.device_regions()),
+        interrupts,
         other_secure_interrupts_queued: manifest.other_s_interrupts_action
             == OtherSInterruptsAction::Queued,
         sri_while_waiting: manifest.sri_policy.while_waiting,

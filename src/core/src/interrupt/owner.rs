@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whose the secure interrupts are: what the manifests say, as one table.
 
+use crate::few;
 use crate::hardware::Hardware;
 use crate::partition::Partition;
 
@@ -30,7 +31,7 @@ pub struct Owners(&'static [Owned]);
 impl Owners {
     /// The table of `all`, which is sorted here. No INTID has two owners: a second one is passed over.
     pub fn new(all: &'static mut [Owned]) -> Self {
-        all.sort_unstable();
+        few::sort(all, |one, other| one < other);
         Self(all)
     }
 
