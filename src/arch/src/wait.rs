@@ -13,10 +13,10 @@ const ISR_IRQ: u64 = 1 << 7;
 /// ISR_EL1: an FIQ is pending.
 const ISR_FIQ: u64 = 1 << 6;
 
-/// What is pending on a core that waits.
+/// An interrupt that is pending at S-EL2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pending {
-    /// Nothing: an event came.
+    /// None.
     None,
     /// A secure interrupt.
     Irq,
@@ -24,7 +24,8 @@ pub enum Pending {
     Fiq,
 }
 
-fn pending() -> Pending {
+/// What is pending on this core.
+pub fn pending() -> Pending {
     let pending = sysreg::read!("isr_el1");
     if pending & ISR_IRQ != 0 {
         Pending::Irq

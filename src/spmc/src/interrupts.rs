@@ -236,6 +236,13 @@ impl Interrupts {
         routed
     }
 
+    /// [`kick`](Self::kick) for all cores but `own`.
+    pub fn kick_others(&self, own: usize) {
+        (0..self.cores.len())
+            .filter(|core| *core != own)
+            .for_each(|core| self.kick(core));
+    }
+
     /// Brings `core` to S-EL2, if it has ever come on. On one that is off the kick is lost.
     pub fn kick(&self, core: usize) {
         let target = self.cores.get(core);

@@ -10,6 +10,7 @@ use bulkhead_arch::features::Features;
 use bulkhead_arch::gicv3::{self, Interface, Redistributor, SCHEDULE_RECEIVER};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::switch::Cpu;
+use bulkhead_arch::wait::Pending;
 use bulkhead_arch::{conduit, entry, id_registers, timer, wait};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
@@ -112,7 +113,7 @@ impl Hardware for Machine {
     }
 
     fn wait_until(&mut self, until: u64) {
-        while timer::now() < until {
+        while timer::now() < until && wait::pending() != Pending::Irq {
             core::hint::spin_loop();
         }
     }
@@ -173,7 +174,9 @@ impl Hardware for Machine {
         self.shared.interrupts.kick(core);
     }
 
-    fn kick_others(&mut self) {}
+    fn kick_others(&mut self) {
+        self.shared.interrupts.kick_others(self.core);
+    }
 
     fn traps_virtual_timer(&self) -> bool {
         false
