@@ -224,8 +224,6 @@ const ILLEGAL: &[(&str, u32, u64)] = &[
         write(3, 4, 14, 5, 1),
         class::UNDEFINED,
     ),
-    ("MRS CNTP_CTL_EL0", read(3, 3, 14, 2, 1), class::UNDEFINED),
-    ("MSR CNTP_CVAL_EL0", write(3, 3, 14, 2, 2), class::UNDEFINED),
     ("MSR CNTPS_CTL_EL1", write(3, 7, 14, 2, 1), class::UNDEFINED),
     ("AT S12E1R", write(1, 4, 7, 8, 4), class::UNDEFINED),
     ("AT S1E2R", write(1, 4, 7, 8, 0), class::UNDEFINED),
