@@ -12,7 +12,7 @@
 //! The notification pending interrupt (NPI) tells a vCPU of a partition. It is pending from the first
 //! notification until the vCPU fetches it, or until FFA_NOTIFICATION_GET leaves nothing that it tells of. A
 //! global notification makes it pending on every vCPU. A vCPU that runs on another core at that moment sees
-//! it when it next leaves S-EL2.
+//! it since its core is kicked.
 
 pub mod bitmaps;
 
@@ -28,7 +28,7 @@ use crate::hardware::Hardware;
 use crate::partition::Partition;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::{Mutex, MutexGuard};
-use crate::vcpu::StateName;
+use crate::vcpu::{StateName, VcpuRef};
 use bitmaps::{Notifications, Received, Scopes};
 
 /// A place for the notifications of a VM, or of the normal world's primary endpoint.
@@ -250,11 +250,19 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::InvalidParameters);
         }
         let is_news = if set.receiver.is_secure() {
-            let (_, receiver) = self.find(set.receiver).ok_or(FfaError::InvalidParameters)?;
+            let (index, receiver) = self.find(set.receiver).ok_or(FfaError::InvalidParameters)?;
             let mut notifications = receiver.notifications.lock();
             let is_news = notifications.set(set.sender, set.vcpu, set.bitmap)?;
             if is_news {
-                receiver.pend_npi(set.vcpu.map(|vcpu| usize::from(vcpu.0)));
+                let vcpu = set.vcpu.map(|vcpu| usize::from(vcpu.0));
+                receiver.pend_npi(vcpu);
+                drop(notifications);
+                // Whoever runs on another core sees it at once.
+                let all = 0..receiver.vcpus.len();
+                let told = all.filter(|one| vcpu.is_none_or(|vcpu| vcpu == *one));
+                for name in told.filter_map(|one| VcpuRef::new(index, one)) {
+                    self.tell(core, name, hw);
+                }
             }
             is_news
         } else {

@@ -7,6 +7,7 @@ use bulkhead_abi::registers::{CallClass, Extended, RETURN_RULES};
 use bulkhead_abi::reserved::RULES;
 use bulkhead_abi::{FfaError, Version};
 use bulkhead_core::dispatch::{CALLS, Callers};
+use bulkhead_core::interrupt::route::{Route, TABLE as ROUTES, Target};
 use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
 use bulkhead_core::system_state::{BANKS, Presence};
 
@@ -103,6 +104,38 @@ pub fn runtime_models() -> String {
             .collect();
         writeln!(text, "| {} | {} |", row.name, verdicts.join(" | "))
             .expect("a string takes everything");
+    }
+    text
+}
+
+/// What a core does for a context with a secure interrupt to handle.
+pub fn routing() -> String {
+    let mut text = String::from(
+        "| the context | the core runs the normal world | a partition that signals | one that queues | one that handles an interrupt | one that initialises |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for (target, routes) in &ROUTES {
+        let place = match target {
+            Target::Running => "runs on this core",
+            Target::RunningElsewhere => "runs on another core",
+            Target::Waiting => "waits",
+            Target::Left => "waits, and is left to the normal world's scheduler",
+            Target::OverBudget => "waits, and has used its share of time",
+            Target::BlockedHere => "awaits an answer in the chain of this core",
+            Target::BlockedElsewhere => "awaits an answer on another core",
+            Target::Preempted => "was preempted",
+            Target::Off => "has not started, or its core is off",
+            Target::Aborted => "ended",
+        };
+        let routes = routes.map(|route| match route {
+            Route::Pend => "pending",
+            Route::Enter => "entered, RTM_SEC_INTERRUPT",
+            Route::Unblock => "entered, in its model",
+            Route::Later => "when the chain is done",
+            Route::Kick => "that core looks",
+            Route::Drop => "dropped",
+        });
+        writeln!(text, "| {place} | {} |", routes.join(" | ")).expect("a string takes everything");
     }
     text
 }
