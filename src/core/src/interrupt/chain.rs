@@ -28,10 +28,11 @@ use crate::vcpu::{
     Activation, Context, Initiator, NonSecureInterrupts, SUSPENDED, Vcpu, VcpuRef, VcpuState,
 };
 
-/// In milliseconds: over this time a partition's share is reckoned.
-const WINDOW: u32 = 10;
-/// In milliseconds: how much of it a context may spend in RTM_SEC_INTERRUPT.
-const SHARE: u32 = 5;
+/// In microseconds: over this time a partition's share is reckoned.
+const WINDOW: u64 = 10_000;
+/// In microseconds: how much of it a context may spend in RTM_SEC_INTERRUPT. The ways in and out, EL3's among them,
+/// are not in it; with handlers of a few instructions they take as long again and more.
+const SHARE: u64 = 2_500;
 /// So often in a row a context may be entered for an interrupt and fetch none; then it is left to the scheduler.
 const MOST_IGNORED: u32 = 16;
 
@@ -84,10 +85,8 @@ impl Spent {
     }
 }
 
-fn ticks<H: Hardware>(hw: &H, milliseconds: u32) -> u64 {
-    hw.ticks_per_second()
-        .saturating_mul(u64::from(milliseconds))
-        / 1000
+fn ticks<H: Hardware>(hw: &H, microseconds: u64) -> u64 {
+    hw.ticks_per_second().saturating_mul(microseconds) / 1_000_000
 }
 
 impl<H: Hardware> Spmc<H> {
