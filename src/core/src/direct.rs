@@ -11,7 +11,7 @@ use crate::hardware::{Hardware, VcpuContext};
 use crate::partition::{Health, Partition};
 use crate::runtime_model::{DirectForm, RuntimeModel, Transition, Verdict};
 use crate::spmc::{CoreState, Current, Spmc};
-use crate::vcpu::{Activation, Initiator, Vcpu, VcpuRef, VcpuState};
+use crate::vcpu::{Activation, Initiator, StateName, Vcpu, VcpuRef, VcpuState};
 
 impl DirectForm {
     /// The request's function.
@@ -147,7 +147,7 @@ impl<H: Hardware> Spmc<H> {
         ))
     }
 
-    /// Takes the receiver's context if it waits for requests.
+    /// Takes the receiver's context if it waits for requests; BUSY and DENIED say why not.
     fn claim_receiver(
         &self,
         core: &CoreState<H>,
@@ -164,6 +164,8 @@ impl<H: Hardware> Spmc<H> {
         // execution contexts are held at once (C6).
         let claimed = claimed.map_err(|error| match error {
             FfaError::Busy if self.is_ancestor(core, target) => FfaError::Denied,
+            // A chain that Bulkhead schedules does not wait for one of the normal world (G18).
+            FfaError::Busy if core.interrupting && is_in_chain(slot) => FfaError::Denied,
             other => other,
         })?;
         match claimed {
@@ -278,6 +280,11 @@ impl<H: Hardware> Spmc<H> {
             requester(slot.inspect(blocked_initiator)?)
         })
     }
+}
+
+/// Whether the context awaits an answer or was preempted.
+pub(crate) fn is_in_chain<H: Hardware>(slot: &Vcpu<H>) -> bool {
+    matches!(slot.state(), StateName::Blocked | StateName::Preempted)
 }
 
 fn requester(initiator: Initiator) -> Option<VcpuRef> {

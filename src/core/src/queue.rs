@@ -28,7 +28,7 @@ use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 
-use crate::direct::deliver;
+use crate::direct::{deliver, is_in_chain};
 use crate::event::{Action, Woken};
 use crate::framework;
 use crate::hardware::{Hardware, VcpuContext};
@@ -171,7 +171,11 @@ impl<H: Hardware> Spmc<H> {
                 slot.rest(other);
                 Err(FfaError::Busy)
             }
-            (Err(FfaError::Busy), _) if self.is_ancestor(core, target) => Err(FfaError::Denied),
+            (Err(FfaError::Busy), _)
+                if self.is_ancestor(core, target) || (core.interrupting && is_in_chain(slot)) =>
+            {
+                Err(FfaError::Denied)
+            }
             (Err(FfaError::Busy), Some(queue))
                 if core.current.is_none()
                     && !self.serves_logical(core)

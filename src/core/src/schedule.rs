@@ -81,6 +81,11 @@ impl<H: Hardware> Spmc<H> {
         if partition.vcpu_for_core(core.index) != vcpu {
             return Err(FfaError::InvalidParameters);
         }
+        if let (Some(current), Some(target)) = (&core.current, VcpuRef::new(index, vcpu))
+            && current.activation.has_callee()
+        {
+            return self.run_suspended(core, target, hw);
+        }
         if let (Some(queue), None, Some(target)) =
             (&partition.queue, &core.current, VcpuRef::new(index, vcpu))
             && let Some(outcome) = self.resume_wait(core, queue, target, hw)
@@ -89,11 +94,6 @@ impl<H: Hardware> Spmc<H> {
         }
         if partition.health() == Health::Aborted {
             return self.run_aborted(core, slot, hw);
-        }
-        if let (Some(current), Some(target)) = (&core.current, VcpuRef::new(index, vcpu))
-            && current.activation.has_callee()
-        {
-            return self.run_suspended(core, target, hw);
         }
         let by_partition = core.current.is_some();
         let core_index = core.index;
