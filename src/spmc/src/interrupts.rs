@@ -12,7 +12,7 @@ use bulkhead_manifest::{DeviceInterrupt, DeviceRegion, InterruptTrigger};
 use spin::Once;
 
 use crate::arena::{Arena, ArenaFull};
-use crate::cores::BOOT_CORE;
+use crate::run::BOOT_CORE;
 
 /// The interrupt controller's frames, mapped.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,9 @@ use bulkhead_core::{Action, CoreState, Event, Spmc, VcpuContext};
 
 use crate::machine::{Machine, Shared};
 
+/// The index of the boot core, which runs the first execution context of each partition.
+pub const BOOT_CORE: usize = 0;
+
 static OVER: AtomicBool = AtomicBool::new(false);
 
 /// Whether boot is over: EL3 has been returned to, so that the normal world may have run.

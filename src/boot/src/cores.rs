@@ -8,13 +8,11 @@ use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_core::few;
 use bulkhead_manifest::SpmcManifest;
 use bulkhead_mm::addr::PAGE_SIZE;
+use bulkhead_spmc::arena::Arena;
+use bulkhead_spmc::memory::Memory;
+use bulkhead_spmc::run::BOOT_CORE;
 
-use crate::arena::Arena;
 use crate::fatal::Fatal;
-use crate::memory::Memory;
-
-/// The index of the boot core, which runs the first execution context of each partition.
-pub const BOOT_CORE: usize = 0;
 
 /// A stack for each core, found by MPIDR. The boot core is the first one, the others follow by MPIDR,
 /// in whichever order the manifest has them (COMPATIBILITY.md).

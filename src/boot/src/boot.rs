@@ -23,19 +23,20 @@ use bulkhead_core::{Reserved, Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::pool::Account;
+use bulkhead_spmc::arena::{Arena, ArenaFull};
+use bulkhead_spmc::interrupts::Interrupts;
+use bulkhead_spmc::machine::{BufferSizes, Shared};
+use bulkhead_spmc::memory::{self, Memory};
+use bulkhead_spmc::run::{BOOT_CORE, Firmware, VectorStore};
+use bulkhead_spmc::{console, logger};
 use spin::Once;
 
-use crate::arena::{Arena, ArenaFull};
-use crate::cores::{self, BOOT_CORE};
+use crate::cores;
 use crate::devices::{self, Frames};
 use crate::fatal::Fatal;
-use crate::interrupts::Interrupts;
-use crate::machine::{BufferSizes, Shared};
-use crate::memory::{self, Memory};
 use crate::partitions::{self, Partitions};
 use crate::platform::Platform;
-use crate::run::{Firmware, VectorStore};
-use crate::{console, facts, load, logger};
+use crate::{facts, load};
 
 /// Where the registers of vectors are stored.
 const VECTOR_ALIGNMENT: usize = 16;

@@ -18,13 +18,13 @@ use bulkhead_manifest::{
 };
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_spmc::arena::{Arena, ArenaFull};
+use bulkhead_spmc::interrupts::Interrupts;
+use bulkhead_spmc::machine::Machine;
+use bulkhead_spmc::memory::Memory;
+use bulkhead_spmc::space::{self, AddressSpace, NewSpace};
 
-use crate::arena::{Arena, ArenaFull};
-use crate::interrupts::Interrupts;
 use crate::load::{Loaded, Loader, Refused};
-use crate::machine::Machine;
-use crate::memory::Memory;
-use crate::space::{self, AddressSpace, NewSpace};
 
 /// What was loaded.
 pub struct Partitions {

@@ -18,10 +18,9 @@ use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::Permissions;
 use bulkhead_mm::stage2::Stage2Layout;
-
-use crate::arena::{Arena, ArenaFull};
-use crate::memory::Memory;
-use crate::space::NewSpace;
+use bulkhead_spmc::arena::{Arena, ArenaFull};
+use bulkhead_spmc::memory::Memory;
+use bulkhead_spmc::space::NewSpace;
 
 /// The window through which the boot core looks at foreign memory.
 const BOOT_WINDOW: usize = 0;

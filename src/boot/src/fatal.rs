@@ -5,8 +5,7 @@ use core::fmt;
 
 use bulkhead_manifest::ManifestError;
 use bulkhead_mm::MapError;
-
-use crate::arena::ArenaFull;
+use bulkhead_spmc::arena::ArenaFull;
 
 /// A reason for Bulkhead not to boot; the normal world boots without it (DECISIONS 17).
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use bulkhead_arch::layout::{
 };
 use bulkhead_core::{Partition, Region, RegionKind};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
-
-use crate::machine::{Machine, Shared};
+use bulkhead_spmc::machine::{Machine, Shared};
 
 /// A part of S-EL2's addresses.
 const WINDOWS_END: usize = MAILBOXES;

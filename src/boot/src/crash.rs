@@ -8,9 +8,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use bulkhead_abi::Registers;
 use bulkhead_arch::vectors::{CrashKind, Frame};
 use bulkhead_arch::{conduit, layout, percore, sysreg};
+use bulkhead_spmc::console::CrashConsole;
+use bulkhead_spmc::run;
 
-use crate::console::CrashConsole;
-use crate::{boot, run};
+use crate::boot;
 
 /// Frames of the backtrace.
 const DEPTH: usize = 16;

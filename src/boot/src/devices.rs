@@ -6,12 +6,12 @@ use bulkhead_arch::gicv3::{self, Distributor};
 use bulkhead_arch::mmio::Frame;
 use bulkhead_manifest::{InterruptController, Range, Reserved, SpmcManifest};
 use bulkhead_mm::addr::PAGE_SIZE;
+use bulkhead_spmc::arena::{Arena, ArenaFull};
+use bulkhead_spmc::console;
+use bulkhead_spmc::interrupts::Mapped;
+use bulkhead_spmc::memory::Memory;
 
-use crate::arena::{Arena, ArenaFull};
-use crate::console;
 use crate::fatal::Fatal;
-use crate::interrupts::Mapped;
-use crate::memory::Memory;
 use crate::platform::Platform;
 
 /// Has lines go to the PL011 at the physical address `base`, through the final map.
