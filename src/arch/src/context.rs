@@ -8,11 +8,14 @@
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use bulkhead_abi::Registers;
 use bulkhead_core::hardware::VcpuContext;
 
 use crate::fp::FpState;
+use crate::pstate;
+use crate::timer;
 
 macro_rules! register_banks {
     ($(
@@ -171,9 +174,29 @@ pub struct Context {
     pub(crate) system: SystemState,
     pub(crate) stage_two: StageTwo,
     pub(crate) vmpidr: u64,
+    /// CNTVOFF_EL2.
+    pub(crate) counter_offset: u64,
+    /// Whether a virtual SError is pending.
+    pub(crate) serror: bool,
     pub(crate) fp: FpState,
     /// What [`PointerKeys`] hold when it starts.
     first_keys: PointerKeys,
+    /// Where the partition's virtual counter starts; `None` if it is the physical one.
+    epoch: Option<&'static Epoch>,
+}
+
+/// The physical counter's value at which a partition started, once it has: all its contexts have one virtual
+/// counter.
+#[derive(Debug, Default)]
+pub struct Epoch(AtomicU64);
+
+impl Epoch {
+    /// The start, which is now for the first who asks.
+    fn get(&self) -> u64 {
+        let now = timer::now();
+        let first = (self.0).compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        first.map_or_else(|start| start, |_| now)
+    }
 }
 
 pub(crate) const PC: usize = offset_of!(Context, pc);
@@ -192,9 +215,15 @@ const VMPIDR_RES1: u64 = 1 << 31;
 
 impl Context {
     /// A context that has not run, of the execution context with index `vcpu`, whose addresses are
-    /// translated by `stage_two`, and whose pointers are signed with `keys` unless it sets others (L6).
+    /// translated by `stage_two`, whose pointers are signed with `keys` unless it sets others (L6), and whose virtual
+    /// counter starts at `epoch` (F-13).
     /// [`VcpuContext::reset`] gives it an entry point.
-    pub fn new(vcpu: u16, stage_two: StageTwo, keys: PointerKeys) -> Self {
+    pub fn new(
+        vcpu: u16,
+        stage_two: StageTwo,
+        keys: PointerKeys,
+        epoch: Option<&'static Epoch>,
+    ) -> Self {
         Self {
             registers: Registers::ZERO,
             pc: 0,
@@ -202,14 +231,23 @@ impl Context {
             system: SystemState::reset(&keys),
             stage_two,
             vmpidr: VMPIDR_RES1 | u64::from(vcpu),
+            counter_offset: 0,
+            serror: false,
             fp: FpState::default(),
             first_keys: keys,
+            epoch,
         }
     }
 
     /// PSTATE at its last exit.
     pub fn pstate(&self) -> u64 {
         self.spsr
+    }
+
+    /// Steps over a trapped T32 instruction of 2 bytes at EL0, which may be in an IT block.
+    pub fn skip_halfword(&mut self) {
+        self.pc = self.pc.wrapping_add(2);
+        self.spsr = pstate::behind_aarch32_instruction(self.spsr) & !SPSR_SS;
     }
 }
 
@@ -238,7 +276,7 @@ impl VcpuContext for Context {
     }
 
     fn counter_offset(&self) -> u64 {
-        0
+        self.counter_offset
     }
 
     fn reset(&mut self, entry: u64) {
@@ -246,6 +284,8 @@ impl VcpuContext for Context {
         self.pc = entry;
         self.spsr = SPSR_RESET;
         self.system = SystemState::reset(&self.first_keys);
+        self.counter_offset = self.epoch.map_or(0, Epoch::get);
+        self.serror = false;
         self.fp = FpState::default();
     }
 }

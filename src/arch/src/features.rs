@@ -60,6 +60,8 @@ pub struct Features {
     pub vhe: bool,
     /// FEAT_PAN: exceptions set PSTATE.PAN as SCTLR_EL1.SPAN says.
     pub pan: bool,
+    /// FEAT_ECV: accesses to the EL1 virtual timer can be trapped.
+    pub ecv: bool,
     /// FEAT_SSBS: exceptions set PSTATE.SSBS as SCTLR_EL1.DSSBS says.
     pub ssbs: bool,
 }
@@ -122,6 +124,7 @@ impl Features {
             sees_group0: copy::probe(Probe::Hppir0).is_some(),
             vhe: field(mmfr1, 8) != 0,
             pan: field(mmfr1, 20) != 0,
+            ecv: field(mmfr0, 60) != 0,
             ssbs: field(pfr1, 4) != 0,
         }
     }
@@ -164,6 +167,7 @@ impl Features {
             (self.memory_tagging, other.memory_tagging, "FEAT_MTE2"),
             (self.sve, other.sve, "FEAT_SVE"),
             (self.fp, other.fp, "FEAT_FP"),
+            (self.ecv, other.ecv, "FEAT_ECV"),
         ];
         relied_on
             .into_iter()

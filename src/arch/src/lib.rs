@@ -34,6 +34,7 @@ pub mod map;
 pub mod mmio;
 #[cfg(target_arch = "aarch64")]
 pub mod percore;
+pub mod pstate;
 #[cfg(target_arch = "aarch64")]
 pub mod refuse;
 #[cfg(target_arch = "aarch64")]

@@ -16,12 +16,13 @@ use core::arch::naked_asm;
 use bulkhead_core::hardware::VcpuContext;
 use bulkhead_core::virtual_interrupt::Lines;
 
-use crate::context::{Banks, Context, PC, SystemState};
+use crate::context::{Banks, Context, El1State, PC, SystemState};
 use crate::features::Features;
 use crate::fp::Fp;
 use crate::gicv3::Interface;
 use crate::syndrome::{Exception, Exit, Syndrome};
 use crate::sysreg::{self, CNTHCTL, HCR_EL2, MDCR_EL2, read};
+use crate::timer;
 
 /// Where the vectors find the context: [sp] plus this, when a lower level runs.
 pub(crate) const FRAME_CONTEXT: usize = 96;
@@ -100,6 +101,10 @@ pub struct Cpu {
     pub interface: Interface,
     /// Whose EL1 state the core's registers hold.
     loaded: Loaded,
+    /// Whether the next context to be entered gets a virtual SError.
+    serror: bool,
+    /// Whether HCR_EL2.VSE was set for the loaded context.
+    serror_signalled: bool,
     normal_world: SystemState,
     fp: Fp,
 }
@@ -130,6 +135,7 @@ fn hypervisor_configuration(features: &Features) -> u64 {
         + HCR_EL2::TSC.val(1)
         + HCR_EL2::TIDCP.val(1)
         + HCR_EL2::TACR.val(1)
+        + HCR_EL2::TWI.val(1)
         + HCR_EL2::TSW.val(1)
         + HCR_EL2::TLOR.val(1)
         + HCR_EL2::TERR.val(1)
@@ -138,6 +144,13 @@ fn hypervisor_configuration(features: &Features) -> u64 {
         + HCR_EL2::API.val(features.pointer_authentication.into())
         + HCR_EL2::APK.val(features.pointer_authentication.into())
         + HCR_EL2::ATA.val(features.memory_tagging.into());
+    value.value
+}
+
+/// CNTHCTL_EL2: the EL1 physical timer traps and its counter does not (C-19); the EL1 virtual timer traps where it
+/// can (DECISIONS 26).
+fn timer_configuration(features: &Features) -> u64 {
+    let value = CNTHCTL::EL1PCTEN.val(1) + CNTHCTL::EL1TVT.val(features.ecv.into());
     value.value
 }
 
@@ -166,7 +179,7 @@ impl Cpu {
         unsafe {
             sysreg::write!("hcr_el2", configuration);
             sysreg::write!("mdcr_el2", debug_configuration(&features));
-            sysreg::write!("cnthctl_el2", CNTHCTL::EL1PCTEN.val(1).value);
+            sysreg::write!("cnthctl_el2", timer_configuration(&features));
             sysreg::write!("cntvoff_el2", 0);
             sysreg::write!("vpidr_el2", identity);
             sysreg::write!("hstr_el2", 0);
@@ -192,6 +205,8 @@ impl Cpu {
             },
             interface,
             loaded: Loaded::NormalWorld,
+            serror: false,
+            serror_signalled: false,
             normal_world: SystemState::default(),
             fp,
         }
@@ -202,6 +217,9 @@ impl Cpu {
     #[inline]
     pub fn enter(&mut self, context: &mut Context) -> Exit {
         self.load(context);
+        if self.serror || context.serror {
+            self.signal_serror(context);
+        }
         loop {
             // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
             let kind = unsafe { run(context) };
@@ -224,7 +242,10 @@ impl Cpu {
                     });
                 }
                 IRQ => return Exit::Irq,
-                FIQ if quiet_virtual_timer() => {}
+                FIQ if !self.features.ecv && timer::virtual_fired() => {
+                    timer::mask_virtual();
+                    return Exit::VirtualTimer;
+                }
                 FIQ => return Exit::Fiq,
                 _ => return Exit::SError(read!("esr_el2")),
             }
@@ -251,25 +272,108 @@ impl Cpu {
             sysreg::write!("S3_4_C2_C6_0", context.stage_two.vsttbr);
             sysreg::write!("vttbr_el2", context.stage_two.vttbr);
             sysreg::write!("vmpidr_el2", context.vmpidr);
+            sysreg::write!("cntvoff_el2", context.counter_offset);
         }
         self.loaded = Loaded::Context(address);
     }
 
-    /// Signals these virtual interrupts to whatever lower level runs next.
+    /// Signals these virtual interrupts to whatever lower level runs next, until others are. A virtual SError is
+    /// for the context that is entered next; it stays pending there until that takes it.
     #[cold]
     #[inline(never)]
     pub fn signal(&mut self, lines: Lines) {
+        self.serror |= lines.contains(Lines::SERROR);
+        let vse = HCR_EL2::VSE.val(1).value;
         let lines = HCR_EL2::VI.val(lines.contains(Lines::IRQ).into())
             + HCR_EL2::VF.val(lines.contains(Lines::FIQ).into());
+        let value = self.configuration | lines.value | read!("hcr_el2") & vse;
         // SAFETY: as in `new`; virtual interrupts concern lower levels only.
-        unsafe { sysreg::write!("hcr_el2", self.configuration | lines.value) }
+        unsafe { sysreg::write!("hcr_el2", value) }
+    }
+
+    /// The loaded context is entered with a virtual SError that it has not taken.
+    #[cold]
+    #[inline(never)]
+    fn signal_serror(&mut self, context: &mut Context) {
+        self.look_for_taken_serror(context);
+        context.serror |= core::mem::take(&mut self.serror);
+        if context.serror && !self.serror_signalled {
+            let hcr = read!("hcr_el2") | HCR_EL2::VSE.val(1).value;
+            // SAFETY: as in `signal`; VSESR_EL2 is the loaded context's own.
+            unsafe {
+                sysreg::write!("S3_4_C5_C2_3", VSESR_UNSPECIFIC);
+                sysreg::write!("hcr_el2", hcr);
+            }
+            self.serror_signalled = true;
+        }
+    }
+
+    /// The machine clears HCR_EL2.VSE when the loaded context takes its SError.
+    fn look_for_taken_serror(&mut self, context: &mut Context) {
+        if self.serror_signalled && read!("hcr_el2") & HCR_EL2::VSE.val(1).value == 0 {
+            self.serror_signalled = false;
+            context.serror = false;
+        }
+    }
+
+    /// The loaded context leaves; an SError that it has not taken waits until it is entered again.
+    #[cold]
+    #[inline(never)]
+    fn put_off_serror(&mut self, context: &mut Context) {
+        self.look_for_taken_serror(context);
+        if core::mem::take(&mut self.serror_signalled) {
+            let hcr = read!("hcr_el2") & !HCR_EL2::VSE.val(1).value;
+            // SAFETY: as in `signal`.
+            unsafe { sysreg::write!("hcr_el2", hcr) }
+        }
+    }
+
+    /// The physical counter's value at which the EL1 virtual timer of `context` fires; `None` while it is disabled
+    /// or masked, and where it is emulated. The context is loaded here, or on no core.
+    #[inline]
+    pub fn virtual_timer(&self, context: &Context) -> Option<u64> {
+        if self.features.ecv {
+            return None;
+        }
+        let El1State {
+            cntv_ctl,
+            cntv_cval,
+            ..
+        } = context.system.el1;
+        let (control, value) = if self.is_loaded(context) {
+            timer::virtual_registers()
+        } else {
+            (cntv_ctl, cntv_cval)
+        };
+        if !timer::is_on(control) {
+            return None;
+        }
+        value.checked_add(context.counter_offset)
+    }
+
+    /// Masks the EL1 virtual timer of `context`, which has fired: the partition sees IMASK in CNTV_CTL_EL0, and
+    /// writes that, too, to set the timer again. The context is loaded here, or on no core.
+    pub fn mask_virtual_timer(&self, context: &mut Context) {
+        if self.is_loaded(context) {
+            timer::mask_virtual();
+        } else {
+            context.system.el1.cntv_ctl |= timer::IMASK;
+        }
+    }
+
+    #[inline]
+    fn is_loaded(&self, context: &Context) -> bool {
+        self.loaded == Loaded::Context(core::ptr::from_ref(context).addr())
     }
 
     /// Saves what the core's registers hold of `context`, if anything.
     #[inline]
     pub fn park(&mut self, context: &mut Context) {
-        if self.loaded != Loaded::Context(core::ptr::from_ref(context).addr()) {
+        if !self.is_loaded(context) {
             return;
+        }
+        if context.serror {
+            self.put_off_serror(context);
         }
         context.system.save(self.banks);
         self.fp.take(&mut context.fp);
@@ -285,6 +389,9 @@ impl Cpu {
             Loaded::NormalWorld => {}
             Loaded::Context(_) => panic!("the normal world is entered while a context is loaded"),
             Loaded::Nobody => {
+                // EL3 gives the normal world its own offset; until then its timer is compared with the counter.
+                // SAFETY: the offset concerns lower levels only.
+                unsafe { sysreg::write!("cntvoff_el2", 0) }
                 self.normal_world.restore(self.banks);
                 self.fp.return_to_normal_world();
                 self.interface.return_to_normal_world();
@@ -306,10 +413,7 @@ impl Cpu {
     pub fn inject_undefined(&mut self, context: &mut Context) {
         /// Unknown reason, 32-bit instruction.
         const SYNDROME: u64 = 1 << 25;
-        debug_assert_eq!(
-            self.loaded,
-            Loaded::Context(core::ptr::from_ref(context).addr())
-        );
+        debug_assert!(self.is_loaded(context));
         let sctlr = read!("S3_5_C1_C0_0");
         // SAFETY: the context's own EL1 registers, as an exception to EL1 would set them.
         unsafe {
@@ -341,22 +445,8 @@ pub fn clean_invalidate_set_way(operand: u64) {
 /// The class of a trapped FP access.
 const EC_FP: u64 = 0x07;
 
-/// The partition's virtual timer fires through an interrupt that belongs to the normal world
-/// (DECISIONS 26). Masks it if it was what fired; a pending interrupt of another source fires again
-/// at the next entry.
-fn quiet_virtual_timer() -> bool {
-    const ENABLE: u64 = 1;
-    const IMASK: u64 = 1 << 1;
-    const ISTATUS: u64 = 1 << 2;
-    let control = read!("S3_5_C14_C3_1");
-    if control & (ENABLE | IMASK | ISTATUS) != ENABLE | ISTATUS {
-        return false;
-    }
-    // SAFETY: the loaded context's own timer.
-    unsafe { sysreg::write!("S3_5_C14_C3_1", ENABLE | IMASK) }
-    sysreg::isb();
-    true
-}
+/// VSESR_EL2: an SError of which nothing is known (IDS).
+const VSESR_UNSPECIFIC: u64 = 1 << 24;
 
 /// The vector of a synchronous exception to EL1 from where `spsr` says.
 fn vector_offset(spsr: u64) -> u64 {

@@ -19,6 +19,8 @@ pub enum Exit {
     Irq,
     /// An FIQ: a non-secure or Group 0 interrupt.
     Fiq,
+    /// The EL1 virtual timer, through an FIQ; it is masked.
+    VirtualTimer,
     /// An SError; its ESR_EL2.
     SError(u64),
 }
@@ -83,6 +85,8 @@ pub enum Outcome {
     /// A cache operation by set and way: done to that set and way, for the partition, as clean and
     /// invalidate; the value of this register (31: zero) says which.
     SetWay(u8),
+    /// The partition goes on behind an instruction of 2 bytes (AArch32).
+    Halfword,
     /// The partition goes on.
     Resume,
 }
@@ -108,6 +112,7 @@ pub fn decode(exit: Exit, context: &mut impl VcpuContext, machine: &impl Transla
         Exit::Synchronous(syndrome) => synchronous(syndrome, context, machine),
         Exit::Irq => Outcome::Event(Event::SecureInterrupt),
         Exit::Fiq => Outcome::Event(Event::NonSecureInterrupt),
+        Exit::VirtualTimer => Outcome::Event(Event::VirtualTimer),
         Exit::SError(syndrome) => Outcome::Event(Event::Fault(Fault {
             kind: FaultKind::SError,
             syndrome,
@@ -141,10 +146,7 @@ fn synchronous(
             context.step_back();
             Outcome::Undefined
         }
-        Some(Value::TrappedWFIorWFE) => {
-            context.skip_instruction();
-            Outcome::Resume
-        }
+        Some(Value::TrappedWFIorWFE) => wait(syndrome.esr, context),
         Some(Value::TrappedMsrMrs) => system_register(iss),
         Some(Value::DataAbortLowerEL) => abort(syndrome, Access::Data, machine),
         Some(Value::InstrAbortLowerEL) => abort(syndrome, Access::Fetch, machine),
@@ -174,6 +176,33 @@ fn fault(kind: FaultKind, syndrome: Syndrome) -> Outcome {
         address: syndrome.far,
     };
     Outcome::Event(Event::Fault(fault))
+}
+
+/// A trapped WFI or WFIT. WFE and WFET do not trap: they wait for another core's event, in spin locks, which
+/// comes soon or whose owner needs this core.
+fn wait(esr: u64, context: &mut impl VcpuContext) -> Outcome {
+    const FOUR_BYTES: u64 = 1 << 25;
+    const KIND: u64 = 0b11;
+    const WFI: u64 = 0b00;
+    const WFIT: u64 = 0b10;
+    /// The register's number is there.
+    const VALID: u64 = 1 << 2;
+    if esr & FOUR_BYTES == 0 {
+        // EL0 in AArch32 may wait for nothing at all.
+        return Outcome::Halfword;
+    }
+    context.skip_instruction();
+    let until = match esr & KIND {
+        WFI => None,
+        WFIT if esr & VALID != 0 => {
+            let register = (esr >> 5 & 0x1f) as usize;
+            // Register 31 is XZR.
+            Some(context.registers().x.get(register).copied().unwrap_or(0))
+        }
+        // Whatever waits without saying how long may go on at any time.
+        _ => return Outcome::Resume,
+    };
+    Outcome::Event(Event::Idle { until })
 }
 
 /// A trapped MSR, MRS or system instruction.
@@ -358,12 +387,49 @@ mod tests {
     }
 
     #[test]
+    fn f7_wfi_and_wfit_are_stepped_over_and_idle() {
+        let idle = |until| Outcome::Event(Event::Idle { until });
+        // As the machine says it of AArch64: CV, and the condition "always".
+        const CONDITION: u64 = 1 << 24 | 0xe << 20;
+        assert_eq!(
+            decoded(0x01, CONDITION, &NOWHERE),
+            (idle(None), PC + 4),
+            "WFI"
+        );
+        let mut context = Pc(Registers::ZERO, PC);
+        context.0.x[7] = 0x1234_5678_9abc;
+        let mut wfit = |iss| {
+            let exit = Exit::Synchronous(syndrome(0x01, CONDITION | iss));
+            context.1 = PC;
+            (decode(exit, &mut context, &NOWHERE), context.1)
+        };
+        let until = Some(0x1234_5678_9abc);
+        assert_eq!(wfit(7 << 5 | 1 << 2 | 0b10), (idle(until), PC + 4));
+        assert_eq!(wfit(31 << 5 | 1 << 2 | 0b10), (idle(Some(0)), PC + 4));
+        // Without the register's number; WFE and WFET, which do not trap here.
+        for iss in [7 << 5 | 0b10, 0b01, 7 << 5 | 1 << 2 | 0b11] {
+            assert_eq!(wfit(iss), (Outcome::Resume, PC + 4), "{iss:#x}");
+        }
+    }
+
+    #[test]
+    fn a_wfi_of_two_bytes_is_stepped_over_by_two() {
+        let mut context = Pc(Registers::ZERO, PC);
+        let mut syndrome = syndrome(0x01, 0);
+        syndrome.esr &= !(1 << 25);
+        let outcome = decode(Exit::Synchronous(syndrome), &mut context, &NOWHERE);
+        assert_eq!((outcome, context.1), (Outcome::Halfword, PC));
+    }
+
+    #[test]
     fn interrupts_and_serrors_are_told_apart() {
         let mut context = Pc(Registers::ZERO, PC);
         let irq = decode(Exit::Irq, &mut context, &NOWHERE);
         assert_eq!(irq, Outcome::Event(Event::SecureInterrupt));
         let fiq = decode(Exit::Fiq, &mut context, &NOWHERE);
         assert_eq!(fiq, Outcome::Event(Event::NonSecureInterrupt));
+        let timer = decode(Exit::VirtualTimer, &mut context, &NOWHERE);
+        assert_eq!(timer, Outcome::Event(Event::VirtualTimer));
         let fault = Fault {
             kind: FaultKind::SError,
             syndrome: 0xbe00_0011,
@@ -515,8 +581,8 @@ mod tests {
         for class in 0..0x40 {
             match decoded(class, 0, &NOWHERE).0 {
                 Outcome::Undefined => assert!(undefined.contains(&class), "{class:#x}"),
-                Outcome::Resume => assert_eq!(class, 0x01),
-                Outcome::SetWay(_) => panic!("{class:#x}"),
+                Outcome::Resume | Outcome::Halfword | Outcome::SetWay(_) => panic!("{class:#x}"),
+                Outcome::Event(Event::Idle { .. }) => assert_eq!(class, 0x01),
                 Outcome::Event(Event::Call(_)) => assert!([0x16, 0x17].contains(&class)),
                 Outcome::Event(Event::SystemRegister(_)) => assert_eq!(class, 0x18),
                 Outcome::Event(Event::Fault(fault)) => {

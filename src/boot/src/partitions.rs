@@ -3,7 +3,7 @@
 
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Uuid};
-use bulkhead_arch::context::{Context, PointerKeys, StageTwo};
+use bulkhead_arch::context::{Context, Epoch, PointerKeys, StageTwo};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
 use bulkhead_core::few;
@@ -214,8 +214,14 @@ fn make(
         })
     })?;
     let interrupts = interrupts.claim(name, manifest.device_regions());
+    let epoch = if manifest.virtual_counter_from_boot {
+        Some(&*arena.value(Epoch::default())?)
+    } else {
+        None
+    };
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
-        let context = arena.value(Context::new(index as u16, stage_two, keys.clone()))?;
+        let context = Context::new(index as u16, stage_two, keys.clone(), epoch);
+        let context = arena.value(context)?;
         let own = arena.collect(interrupts.iter().copied().map(VirtualInterrupt::new))?;
         Ok::<_, ArenaFull>(Vcpu::new(context, own))
     })?;

@@ -77,6 +77,8 @@ impl Lines {
     pub const IRQ: Self = Self(1);
     /// Virtual FIQ.
     pub const FIQ: Self = Self(2);
+    /// Virtual SError: taken once for each time that it is signalled.
+    pub const SERROR: Self = Self(4);
     const ALL: u32 = 3;
 
     /// Whether every line of `other` is signalled.

@@ -178,15 +178,19 @@ impl Hardware for Machine {
         self.shared.interrupts.kick_others(self.core);
     }
 
+    #[inline]
     fn traps_virtual_timer(&self) -> bool {
-        false
+        self.shared.features.ecv
     }
 
-    fn virtual_timer(&self, _: &Context) -> Option<u64> {
-        None
+    #[inline]
+    fn virtual_timer(&self, context: &Context) -> Option<u64> {
+        self.cpu.virtual_timer(context)
     }
 
-    fn mask_virtual_timer(&mut self, _: &mut Context) {}
+    fn mask_virtual_timer(&mut self, context: &mut Context) {
+        self.cpu.mask_virtual_timer(context);
+    }
 
     fn schedule_receiver_interrupt(&self) -> Option<u32> {
         let interface = &self.cpu.interface;

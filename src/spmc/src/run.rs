@@ -100,6 +100,7 @@ fn enter(core: &mut CoreState<Machine>, cpu: &mut Cpu) -> Event {
                 switch::clean_invalidate_set_way(Cpu::operand(context, register));
                 context.skip_instruction();
             }
+            Outcome::Halfword => context.skip_halfword(),
             Outcome::Resume => {}
         }
     }
