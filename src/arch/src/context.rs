@@ -275,6 +275,10 @@ impl VcpuContext for Context {
         self.pc = self.pc.wrapping_sub(4);
     }
 
+    fn has_serror(&self) -> bool {
+        self.serror
+    }
+
     fn counter_offset(&self) -> u64 {
         self.counter_offset
     }

@@ -247,7 +247,10 @@ impl Cpu {
                     return Exit::VirtualTimer;
                 }
                 FIQ => return Exit::Fiq,
-                _ => return Exit::SError(read!("esr_el2")),
+                _ => {
+                    self.look_for_taken_serror(context);
+                    return Exit::SError(read!("esr_el2"));
+                }
             }
         }
     }

@@ -316,6 +316,10 @@ mod tests {
         fn step_back(&mut self) {
             self.1 -= 4;
         }
+        fn has_serror(&self) -> bool {
+            false
+        }
+
         fn counter_offset(&self) -> u64 {
             0
         }

@@ -244,6 +244,7 @@ fn make(
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
+        virtual_serror: manifest.virtual_serror,
         other_secure_interrupts_queued: manifest.other_s_interrupts_action
             == OtherSInterruptsAction::Queued,
         sri_while_waiting: manifest.sri_policy.while_waiting,

@@ -29,7 +29,8 @@ pub(crate) struct Retry {
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// The running partition faulted at S-EL2 (K1). An access that its stage 2 allows by now is made
+    /// The running partition faulted at S-EL2 (K1). An SError it may handle itself, if its manifest says so and it has
+    /// none pending (F-10). An access that its stage 2 allows by now is made
     /// again, a bounded number of times (E11).
     pub(crate) fn fault(&self, core: &mut CoreState<H>, fault: Fault, hw: &mut H) -> Action {
         let Some(partition) = self.running_partition(core) else {
@@ -37,6 +38,19 @@ impl<H: Hardware> Spmc<H> {
         };
         let allowed = self.is_allowed_now(core, &fault, hw);
         if allowed && self.may_retry(core, &fault, hw) {
+            return core.resume();
+        }
+        if fault.kind == FaultKind::SError
+            && partition.config.virtual_serror
+            && let Some(current) = &core.current
+            && !current.context.has_serror()
+        {
+            log::warn!(
+                "{}: SError while it ran (ESR_EL2 {:#x}): it gets a virtual one",
+                partition.config.name,
+                fault.syndrome
+            );
+            current.slot.interrupts.set_serror(true);
             return core.resume();
         }
         let report = Report {

@@ -156,6 +156,8 @@ pub trait VcpuContext {
     /// Brings the context to its state at entry: EL1h, DAIF masked, MMU off, registers zero, next
     /// instruction at `entry` (B-56).
     fn reset(&mut self, entry: u64);
+    /// Whether a virtual SError was signalled to it and it has not taken that.
+    fn has_serror(&self) -> bool;
     /// What its virtual counter lags behind the physical one (CNTVOFF_EL2), in ticks.
     fn counter_offset(&self) -> u64;
 }

@@ -46,6 +46,8 @@ pub struct PartitionConfig {
     pub smc_permissive: bool,
     /// The interrupts of its devices.
     pub interrupts: &'static [u32],
+    /// Whether an SError while it runs becomes a virtual one (F-10); otherwise it ends the partition.
+    pub virtual_serror: bool,
     /// Other partitions' secure interrupts wait while it runs (`other-s-interrupts-action`, B-14).
     pub other_secure_interrupts_queued: bool,
     /// The schedule receiver interrupt is raised when one of its interrupts comes while it waits

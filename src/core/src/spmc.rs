@@ -144,6 +144,10 @@ impl<H: Hardware> CoreState<H> {
         if interrupts.differ(self.lines) {
             self.lines = interrupts.lines();
             signal(self.lines);
+            if self.lines.contains(Lines::SERROR) {
+                interrupts.set_serror(false);
+                self.lines = interrupts.lines();
+            }
         }
         Some(&mut *current.context)
     }

@@ -79,7 +79,7 @@ impl Lines {
     pub const FIQ: Self = Self(2);
     /// Virtual SError: taken once for each time that it is signalled.
     pub const SERROR: Self = Self(4);
-    const ALL: u32 = 3;
+    const ALL: u32 = 7;
 
     /// Whether every line of `other` is signalled.
     pub const fn contains(self, other: Self) -> bool {
@@ -136,6 +136,8 @@ struct All {
     dropped: u64,
     /// Whether the context has been refused to wait since it owes a deactivation (R10).
     refused: bool,
+    /// Whether a virtual SError is to be signalled.
+    serror: bool,
     /// How often in a row it was entered for an interrupt and fetched none.
     ignored: u32,
 }
@@ -154,7 +156,8 @@ impl All {
     }
 
     fn summary(&self) -> u32 {
-        self.iter().fold(0, |summary, one| {
+        let serror = if self.serror { Lines::SERROR.0 } else { 0 };
+        self.iter().fold(serror, |summary, one| {
             let line = match one.line {
                 Line::Irq => Lines::IRQ.0,
                 Line::Fiq => Lines::FIQ.0,
@@ -190,6 +193,7 @@ impl VirtualInterrupts {
                 withdrawn: 0,
                 dropped: 0,
                 refused: false,
+                serror: false,
                 ignored: 0,
             }),
         }
@@ -266,7 +270,7 @@ impl VirtualInterrupts {
                 one.line = Line::Irq;
                 one.active = false;
             }
-            (all.refused, all.ignored) = (false, 0);
+            (all.refused, all.ignored, all.serror) = (false, 0, false);
         });
     }
 
@@ -341,6 +345,11 @@ impl VirtualInterrupts {
             let core = one.acknowledged.take();
             Ok(core.map(|core| Ended { intid, core }))
         })
+    }
+
+    /// A virtual SError is to be signalled to the context, or has been: the machine keeps it until it is taken.
+    pub(crate) fn set_serror(&self, serror: bool) {
+        self.change(|all| all.serror = serror);
     }
 
     /// The context goes to wait: what it has fetched is over. `ended` is told of physical interrupts that it

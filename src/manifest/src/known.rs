@@ -35,7 +35,7 @@ const EVERYWHERE: [&str; 5] = [
 ];
 
 /// The root of a partition's manifest (B-01 to B-23). The last four are of older bindings and of OP-TEE.
-pub(crate) const SP_ROOT: [&str; 37] = [
+pub(crate) const SP_ROOT: [&str; 38] = [
     "ffa-version",
     "uuid",
     "id",
@@ -73,6 +73,7 @@ pub(crate) const SP_ROOT: [&str; 37] = [
     "bulkhead,request-queue",
     "bulkhead,run-timeout-ms",
     "bulkhead,virtual-counter-from-boot",
+    "bulkhead,virtual-serror",
 ];
 
 /// A child of `services` (B-03).

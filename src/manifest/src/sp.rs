@@ -90,6 +90,9 @@ pub struct SpManifest<'a> {
     /// `bulkhead,virtual-counter-from-boot`: the virtual counter is zero when the partition starts; otherwise it
     /// is the physical counter (F-13).
     pub virtual_counter_from_boot: bool,
+    /// `bulkhead,virtual-serror`: an SError while the partition runs becomes a virtual one; otherwise it ends the
+    /// partition.
+    pub virtual_serror: bool,
     /// The partition knows all lifecycle states.
     pub lifecycle_support: bool,
     /// What a fatal error of the partition leads to; `None` leaves it to the SPMC.
@@ -185,6 +188,7 @@ impl<'a> SpManifest<'a> {
             request_queue: fields::request_queue(root)?,
             run_timeout_ms: spmc::timeout(root, fields::RUN_TIMEOUT)?,
             virtual_counter_from_boot: root.flag(fields::COUNTER_FROM_BOOT)?,
+            virtual_serror: root.flag(fields::VIRTUAL_SERROR)?,
             lifecycle_support: root.flag(fields::LIFECYCLE)?,
             abort_action: fields::abort_action(root)?,
             has_primary_scheduler: root.flag(fields::HAS_SCHEDULER)?,

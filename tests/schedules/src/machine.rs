@@ -79,6 +79,10 @@ impl VcpuContext for Context {
         self.pc -= 4;
     }
 
+    fn has_serror(&self) -> bool {
+        false
+    }
+
     fn counter_offset(&self) -> u64 {
         0
     }

@@ -138,6 +138,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         smc_allow_list: &[],
         smc_permissive: false,
         interrupts: &[],
+        virtual_serror: false,
         other_secure_interrupts_queued: false,
         sri_while_waiting: false,
         sri_on_entering_wait: false,

@@ -36,6 +36,8 @@ pub struct Context {
     pub(crate) virtual_timer: Option<u64>,
     /// What its virtual counter lags behind.
     pub(crate) counter_offset: u64,
+    /// Whether it has a virtual SError that it has not taken.
+    pub(crate) serror: bool,
     pub(crate) runner: Option<Runner>,
 }
 
@@ -49,6 +51,7 @@ impl Context {
             undefined: 0,
             virtual_timer: None,
             counter_offset: 0,
+            serror: false,
             runner: None,
         }
     }
@@ -73,6 +76,10 @@ impl VcpuContext for Context {
 
     fn step_back(&mut self) {
         self.pc -= 4;
+    }
+
+    fn has_serror(&self) -> bool {
+        self.serror
     }
 
     fn counter_offset(&self) -> u64 {

@@ -17,7 +17,7 @@ use bulkhead_core::partition::{Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, RegionKind, Reserved};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
-use bulkhead_core::virtual_interrupt::VirtualInterrupt;
+use bulkhead_core::virtual_interrupt::{Lines, VirtualInterrupt};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 
@@ -77,6 +77,7 @@ impl Spec {
             smc_allow_list: &[],
             smc_permissive: false,
             interrupts: &[],
+            virtual_serror: false,
             other_secure_interrupts_queued: false,
             sri_while_waiting: false,
             sri_on_entering_wait: false,
@@ -495,7 +496,9 @@ impl Core {
         let vcpu = self.state.running().expect("Enter without a context");
         let program = self.programs[vcpu.partition()].clone();
         let id = self.spmc.partitions()[vcpu.partition()].config.id;
+        let serror = machine.lines.contains(Lines::SERROR);
         let context = self.state.context().expect("Enter without a context");
+        context.serror |= serror;
         if context.fresh {
             context.fresh = false;
             context.runner = Some(Runner::start(id, vcpu.vcpu(), program));

@@ -10,6 +10,7 @@ use bulkhead_core::event::{Access, Direction, Event, Fault, FaultKind};
 use bulkhead_core::fault::MAX_RETRIES;
 use bulkhead_core::region::{Region, RegionKind};
 use bulkhead_core::vcpu::StateName;
+use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 use bulkhead_sim::*;
@@ -293,6 +294,32 @@ fn e12_an_external_abort_or_serror_ends_that_partition_only() {
         let line = line_of(plain(kind, syndrome));
         assert!(line.contains(what), "{line}");
     }
+}
+
+#[test]
+fn f10_an_serror_is_the_partitions_own_where_its_manifest_says_so() {
+    let trap = |sp: &mut Sp| {
+        let fault = plain(FaultKind::SError, 0x2f << 26);
+        sp.trap(&call([0; 8]), Event::Fault(fault));
+    };
+    let program = move |sp: &mut Sp| {
+        let mut request = sp.wait();
+        loop {
+            trap(sp);
+            request = sp.respond(&request, [0x600d, 0, 0, 0, 0]);
+        }
+    };
+    let id = EndpointId(0x8001);
+    let spec = Spec::new("handles", id, program).with(|config| config.virtual_serror = true);
+    let mut sim = Sim::builder().partition(spec).boot();
+    let ask = request(Width::W32, EndpointId(0), id, [0; 5]);
+    let reply = sim.core(0).call(&ask);
+    assert_function(&reply, Function::MsgSendDirectResp);
+    let signals = sim.core(0).machine.signals.clone();
+    assert_eq!(signals, [Lines::SERROR], "it is signalled once");
+    // It has not taken that one.
+    let reply = sim.core(0).call(&ask);
+    assert_error(&reply, FfaError::Aborted);
 }
 
 #[test]

@@ -148,8 +148,11 @@ fn partition(manifest: &SpManifest<'_>) {
         manifest.vm_availability_messages
     );
     println!(
-        "  request queue {}, run timeout {:?} ms, virtual counter from boot {}",
-        manifest.request_queue, manifest.run_timeout_ms, manifest.virtual_counter_from_boot
+        "  request queue {}, run timeout {:?} ms, virtual counter from boot {}, virtual SError {}",
+        manifest.request_queue,
+        manifest.run_timeout_ms,
+        manifest.virtual_counter_from_boot,
+        manifest.virtual_serror
     );
     println!(
         "  lifecycle support {}, abort action {:?}, primary scheduler {}, uncut memory calls {}",

@@ -103,6 +103,8 @@ pub(super) const COUNTER_FROM_BOOT: Field = Field::new(
     "bulkhead,virtual-counter-from-boot",
     "write bulkhead,virtual-counter-from-boot;",
 );
+pub(super) const VIRTUAL_SERROR: Field =
+    Field::new("bulkhead,virtual-serror", "write bulkhead,virtual-serror;");
 pub(super) const LIFECYCLE: Field = Field::new("lifecycle-support", "write lifecycle-support;");
 pub(crate) const ABORT_ACTION: Field = Field::new(
     "abort-action",

@@ -74,6 +74,10 @@ impl VcpuContext for Context {
         self.pc = self.pc.wrapping_sub(4);
     }
 
+    fn has_serror(&self) -> bool {
+        false
+    }
+
     fn counter_offset(&self) -> u64 {
         0
     }
