@@ -138,6 +138,7 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
         smc_allow_list: &[0x8400_0005, 0xbe00_0000],
         smc_permissive: choice & 32 != 0,
         interrupts: &[56, 57],
+        virtual_serror: false,
         other_secure_interrupts_queued: false,
         sri_while_waiting: false,
         sri_on_entering_wait: false,
