@@ -121,7 +121,7 @@ impl<H: Hardware> Places<H> {
     }
 
     /// The first core that waits.
-    fn first(&self) -> Option<usize> {
+    pub(crate) fn first(&self) -> Option<usize> {
         let mut places = self.places.iter().flatten();
         places.find(|place| place.present).map(|place| place.core)
     }

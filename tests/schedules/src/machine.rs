@@ -164,6 +164,10 @@ pub struct Machine {
     pub masked: bool,
     /// Whether the time of whoever runs is bounded.
     pub bounded: bool,
+    /// When that time is over.
+    pub deadline: u64,
+    /// The counter.
+    pub now: u64,
     /// Whether that time is over.
     pub expired: bool,
     /// What passed between the SPMC and the normal world's scheduler.
@@ -190,7 +194,7 @@ impl Hardware for Machine {
     type Context = Context;
 
     fn now(&self) -> u64 {
-        0
+        self.now
     }
 
     fn ticks_per_second(&self) -> u64 {
@@ -208,6 +212,7 @@ impl Hardware for Machine {
 
     fn set_deadline(&mut self, deadline: Option<u64>) {
         self.bounded = deadline.is_some();
+        self.deadline = deadline.unwrap_or(0);
     }
 
     fn mask_non_secure_interrupts(&mut self, mask: bool) {

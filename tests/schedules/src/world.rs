@@ -214,6 +214,8 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 events: events.clone(),
                 masked: false,
                 bounded: false,
+                deadline: 0,
+                now: 0,
                 expired: false,
                 told: told.clone(),
                 loaded: 0,
@@ -483,6 +485,7 @@ impl Core {
                 Event::NonSecureInterrupt
             }
             Step::Overrun => {
+                self.machine.now = self.machine.deadline;
                 self.machine.expired = true;
                 context.interrupted = Some(context.registers.clone());
                 Event::SecureInterrupt

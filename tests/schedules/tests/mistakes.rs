@@ -182,10 +182,10 @@ const MISTAKES: [Mistake; 25] = [
     },
     Mistake {
         name: "queue: who waits is looked up before the partition is free",
-        file: "queue.rs",
+        file: "schedule.rs",
         right: "let action = self.finish_only(core, hw, write);",
-        wrong: "if made!() && queue.first().is_none() { drop(queue); \
-                return self.finish_only(core, hw, write); } \
+        wrong: "let nobody = queue.as_ref().is_some_and(|queue| queue.first().is_none()); \
+                let queue = if made!() && nobody { drop(queue); None } else { queue }; \
                 let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
         says: "E-16",
