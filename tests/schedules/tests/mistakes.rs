@@ -188,7 +188,7 @@ const MISTAKES: [Mistake; 25] = [
                 let queue = if made!() && nobody { drop(queue); None } else { queue }; \
                 let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
-        says: "E-16",
+        says: "deadlock! blocked tasks",
     },
     Mistake {
         name: "queue: a request that is resumed keeps its place",
