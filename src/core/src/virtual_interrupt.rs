@@ -34,6 +34,8 @@ pub struct VirtualInterrupt {
     line: Line,
     /// Whether it was fetched and not deactivated since.
     active: bool,
+    /// The counter's value when it was last fetched.
+    fetched: u64,
     /// The core on which the physical interrupt of this INTID is active.
     acknowledged: Option<usize>,
 }
@@ -47,6 +49,7 @@ impl VirtualInterrupt {
             enabled: false,
             line: Line::Irq,
             active: false,
+            fetched: 0,
             acknowledged: None,
         }
     }
@@ -314,8 +317,8 @@ impl VirtualInterrupts {
         raised.min_by_key(|one| one.pending).map(|one| one.intid)
     }
 
-    /// Takes [`first`](Self::first): it is active, and not pending any more.
-    pub(crate) fn fetch(&self) -> Option<u32> {
+    /// Takes [`first`](Self::first), when the counter is `now`: it is active, and not pending any more.
+    pub(crate) fn fetch(&self, now: u64) -> Option<u32> {
         if !self.any_raised() {
             return None;
         }
@@ -323,7 +326,7 @@ impl VirtualInterrupts {
             let raised = all.iter_mut().filter(|one| one.is_raised());
             let one = raised.min_by_key(|one| one.pending)?;
             one.pending = 0;
-            one.active = true;
+            (one.active, one.fetched) = (true, now);
             let intid = one.intid;
             all.delivered = all.delivered.saturating_add(1);
             all.ignored = 0;
@@ -378,6 +381,15 @@ impl VirtualInterrupts {
     #[inline]
     pub(crate) fn owes(&self) -> bool {
         self.summary.load(Ordering::Relaxed) & OWES != 0
+    }
+
+    /// When it fetched the one that it owes for longest.
+    pub(crate) fn owes_since(&self) -> Option<u64> {
+        let all = self.all.lock();
+        let owed = all
+            .iter()
+            .filter(|one| one.active && one.acknowledged.is_some());
+        owed.map(|one| one.fetched).min()
     }
 
     /// Whether the context, if it waits, is to be entered for an interrupt.
@@ -483,21 +495,21 @@ mod tests {
         let interrupts = new(&[]);
         assert!(interrupts.pend(5));
         assert_eq!(
-            (interrupts.lines(), interrupts.fetch()),
+            (interrupts.lines(), interrupts.fetch(7)),
             (Lines::NONE, None)
         );
         enable(&interrupts, 5, Line::Irq);
         assert_eq!(interrupts.lines(), Lines::IRQ);
         assert!(interrupts.enable(5, Line::Irq, false));
         assert_eq!(
-            (interrupts.lines(), interrupts.fetch()),
+            (interrupts.lines(), interrupts.fetch(7)),
             (Lines::NONE, None)
         );
         enable(&interrupts, 5, Line::Fiq);
         assert_eq!(interrupts.lines(), Lines::FIQ);
-        assert_eq!(interrupts.fetch(), Some(5));
+        assert_eq!(interrupts.fetch(7), Some(5));
         assert_eq!(
-            (interrupts.lines(), interrupts.fetch()),
+            (interrupts.lines(), interrupts.fetch(7)),
             (Lines::NONE, None)
         );
     }
@@ -516,7 +528,7 @@ mod tests {
             assert!(!interrupts.pend(intid), "it is pending once");
         }
         assert!(interrupts.lines().contains(Lines::FIQ));
-        let order: Vec<_> = std::iter::from_fn(|| interrupts.fetch()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| interrupts.fetch(7)).collect();
         assert_eq!(order, [9, 34, 3, 40]);
         let tally = interrupts.tally();
         assert_eq!((tally.raised, tally.delivered, tally.pending), (4, 4, 0));
@@ -529,8 +541,9 @@ mod tests {
         assert_eq!(interrupts.deactivate(34), Err(()));
         assert!(interrupts.raise(34, Some(2)));
         assert_eq!(interrupts.deactivate(34), Err(()), "it was not fetched");
-        assert_eq!(interrupts.fetch(), Some(34));
+        assert_eq!(interrupts.fetch(7), Some(34));
         assert!(interrupts.owes());
+        assert_eq!(interrupts.owes_since(), Some(7));
         assert_eq!(
             interrupts.deactivate(34),
             Ok(Some(Ended { intid: 34, core: 2 }))
@@ -545,7 +558,7 @@ mod tests {
         let interrupts = new(&[34]);
         enable(&interrupts, 34, Line::Irq);
         interrupts.raise(34, Some(1));
-        assert_eq!(interrupts.fetch(), Some(34));
+        assert_eq!(interrupts.fetch(7), Some(34));
         let mut ended = Vec::new();
         assert_eq!(interrupts.settle(true, |end| ended.push(end)), Err(()));
         assert!(interrupts.owes() && ended.is_empty());
@@ -561,7 +574,7 @@ mod tests {
         interrupts.raise(34, Some(1));
         interrupts.raise(40, Some(3));
         interrupts.pend(3);
-        assert_eq!(interrupts.fetch(), Some(34));
+        assert_eq!(interrupts.fetch(7), Some(34));
         let mut ended = Vec::new();
         interrupts.end(|end| ended.push((end.intid, end.core)));
         assert_eq!(ended, [(34, 1), (40, 3)]);
@@ -580,7 +593,7 @@ mod tests {
             assert!(!interrupts.enable(intid, Line::Irq, true));
             assert!(!interrupts.pend(intid));
             assert_eq!(
-                (interrupts.lines(), interrupts.fetch()),
+                (interrupts.lines(), interrupts.fetch(7)),
                 (Lines::NONE, None)
             );
         }

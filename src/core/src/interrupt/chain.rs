@@ -12,7 +12,7 @@
 //!   once (G17).
 //! - Time: a partition handles interrupts for at most [`SHARE`] of each [`WINDOW`] (I4). A chain that is not done
 //!   within the run timeout is preempted, and the normal world's scheduler is told whom to run; if its partition
-//!   has an interrupt that it has not deactivated, it is aborted (R10).
+//!   has an interrupt that it does not deactivate, it is aborted (R10).
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
 
@@ -481,8 +481,8 @@ impl<H: Hardware> Spmc<H> {
 
     /// A chain that Bulkhead schedules for an interrupt has used up its time.
     ///
-    /// If its first partition has an interrupt that it has not deactivated, that is aborted, and so is whoever
-    /// runs for it and does not come back within as long again. Else the chain becomes one of the normal world,
+    /// If its first partition has an interrupt that it has fetched and, for half of the time, not deactivated, that
+    /// is aborted, and so is whoever runs for it and does not come back within as long again. Else the chain becomes one of the normal world,
     /// whose scheduler is told whom to run.
     pub(crate) fn interrupt_is_over(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
         let head = self.ancestors(core).last().or(core.running());
@@ -496,7 +496,11 @@ impl<H: Hardware> Spmc<H> {
         let bound = self.run_timeout_of(partition);
         let is_running = core.running() == Some(head);
         let ended = partition.health() == Health::Aborted;
-        if is_running && (ended || slot.interrupts.owes()) {
+        // One that it has fetched a moment ago it may still deactivate.
+        let half = ticks(hw, u64::from(bound).saturating_mul(500));
+        let owes = (slot.interrupts.owes_since())
+            .is_some_and(|since| hw.now().saturating_sub(since) >= half);
+        if is_running && (ended || owes) {
             let why = format_args!("it did not deactivate an interrupt within {bound} ms");
             return self.abort_running(core, hw, why);
         }
@@ -509,7 +513,7 @@ impl<H: Hardware> Spmc<H> {
             }
             return action;
         }
-        if slot.interrupts.owes() {
+        if owes {
             self.end(
                 partition,
                 head,

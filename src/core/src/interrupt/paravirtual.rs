@@ -29,7 +29,7 @@ impl<H: Hardware> Spmc<H> {
         let index = core.index;
         let accepted = match call {
             Paravirt::InterruptGet => {
-                let found = slot.interrupts.fetch().map(u64::from);
+                let found = slot.interrupts.fetch(hw.now()).map(u64::from);
                 let found = found.unwrap_or(paravirt::NO_INTERRUPT);
                 core.caller().set_x::<0>(found);
                 return Some(core.resume());
