@@ -245,6 +245,7 @@ fn make(
         smc_permissive: vm.smc_whitelist_permissive,
         interrupts,
         virtual_serror: manifest.virtual_serror,
+        interrupt_share: manifest.interrupt_share,
         other_secure_interrupts_queued: manifest.other_s_interrupts_action
             == OtherSInterruptsAction::Queued,
         sri_while_waiting: manifest.sri_policy.while_waiting,

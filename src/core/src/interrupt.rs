@@ -21,6 +21,7 @@ pub(crate) use chain::Spent;
 use crate::event::Action;
 use crate::hardware::{Acknowledged, Hardware};
 use crate::interrupt::owner::Owners;
+use crate::interrupt::route::NonSecureRoute;
 use crate::partition::{Health, Partition};
 use crate::spmc::{CoreState, Spmc, deadline};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -151,15 +152,14 @@ impl<H: Hardware> Spmc<H> {
         if hw.hand_group0_to_el3() {
             return core.resume();
         }
-        if core.booting.is_some() || core.interrupting {
-            // There is no normal world to give the core to, or none that expects it now.
-            hw.mask_non_secure_interrupts(true);
-            return core.resume();
+        match route::non_secure(self.here(core), core.non_secure) {
+            NonSecureRoute::Mask => {
+                hw.mask_non_secure_interrupts(true);
+                core.resume()
+            }
+            NonSecureRoute::ManagedExit => self.managed_exit(core, hw),
+            NonSecureRoute::Preempt => self.preempt(core, hw),
         }
-        if core.non_secure == NonSecureInterrupts::ManagedExit {
-            return self.managed_exit(core, hw);
-        }
-        self.preempt(core, hw)
     }
 
     /// The run or the initialisation of the running context took longer than its bound

@@ -46,6 +46,8 @@ pub struct PartitionConfig {
     pub smc_permissive: bool,
     /// The interrupts of its devices.
     pub interrupts: &'static [u32],
+    /// How much of a core's time a context may spend in RTM_SEC_INTERRUPT, in percent.
+    pub interrupt_share: u8,
     /// Whether an SError while it runs becomes a virtual one (F-10); otherwise it ends the partition.
     pub virtual_serror: bool,
     /// Other partitions' secure interrupts wait while it runs (`other-s-interrupts-action`, B-14).

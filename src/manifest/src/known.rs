@@ -35,7 +35,7 @@ const EVERYWHERE: [&str; 5] = [
 ];
 
 /// The root of a partition's manifest (B-01 to B-23). The last four are of older bindings and of OP-TEE.
-pub(crate) const SP_ROOT: [&str; 38] = [
+pub(crate) const SP_ROOT: [&str; 39] = [
     "ffa-version",
     "uuid",
     "id",
@@ -74,6 +74,7 @@ pub(crate) const SP_ROOT: [&str; 38] = [
     "bulkhead,run-timeout-ms",
     "bulkhead,virtual-counter-from-boot",
     "bulkhead,virtual-serror",
+    "bulkhead,interrupt-share",
 ];
 
 /// A child of `services` (B-03).

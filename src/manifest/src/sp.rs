@@ -87,6 +87,8 @@ pub struct SpManifest<'a> {
     /// `bulkhead,run-timeout-ms`: how long the partition may keep non-secure interrupts waiting; `None` leaves
     /// it to the SPMC (DECISIONS 24).
     pub run_timeout_ms: Option<u32>,
+    /// `bulkhead,interrupt-share`: how much of a core's time a context may spend in RTM_SEC_INTERRUPT, in percent.
+    pub interrupt_share: u8,
     /// `bulkhead,virtual-counter-from-boot`: the virtual counter is zero when the partition starts; otherwise it
     /// is the physical counter (F-13).
     pub virtual_counter_from_boot: bool,
@@ -187,6 +189,7 @@ impl<'a> SpManifest<'a> {
             vm_availability_messages: fields::vm_messages(root)?,
             request_queue: fields::request_queue(root)?,
             run_timeout_ms: spmc::timeout(root, fields::RUN_TIMEOUT)?,
+            interrupt_share: fields::interrupt_share(root)?,
             virtual_counter_from_boot: root.flag(fields::COUNTER_FROM_BOOT)?,
             virtual_serror: root.flag(fields::VIRTUAL_SERROR)?,
             lifecycle_support: root.flag(fields::LIFECYCLE)?,

@@ -181,10 +181,11 @@ fn b01_op_tee_on_the_manifests_that_its_chains_have() {
 #[test]
 fn a_partition_may_have_a_run_timeout_and_a_virtual_counter_of_its_own() {
     let written = "gp-register-num = <0>; bulkhead,run-timeout-ms = <60000>; \
-                   bulkhead,virtual-counter-from-boot; bulkhead,virtual-serror";
+                   bulkhead,virtual-counter-from-boot; bulkhead,virtual-serror; bulkhead,interrupt-share = <100>";
     let sp = sp("partition.dts", &[("gp-register-num = <0>", written)]).unwrap();
     assert_eq!(sp.run_timeout_ms, Some(60_000));
     assert!(sp.virtual_counter_from_boot && sp.virtual_serror);
+    assert_eq!(sp.interrupt_share, 100);
     assert!(
         !sp.unknown_properties()
             .any(|unknown| unknown.name.starts_with("bulkhead,"))

@@ -247,6 +247,8 @@ fn p18_messages_interrupts_and_registers() {
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,request-queue = <9>", Rule::RequestQueue, Some("bulkhead,request-queue")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,run-timeout-ms = <0>", Rule::MalformedInteger, Some("bulkhead,run-timeout-ms")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,run-timeout-ms = <60001>", Rule::MalformedInteger, Some("bulkhead,run-timeout-ms")),
+        ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,interrupt-share = <0>", Rule::UnknownValue, Some("bulkhead,interrupt-share")),
+        ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,interrupt-share = <101>", Rule::UnknownValue, Some("bulkhead,interrupt-share")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,virtual-counter-from-boot = <1>", Rule::MalformedBoolean, Some("bulkhead,virtual-counter-from-boot")),
         ("gp-register-num = <0>", "gp-register-num = <4>", Rule::UnknownValue, Some("gp-register-num")),
     ]);

@@ -139,6 +139,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         smc_permissive: false,
         interrupts: &[],
         virtual_serror: false,
+        interrupt_share: 25,
         other_secure_interrupts_queued: false,
         sri_while_waiting: false,
         sri_on_entering_wait: false,

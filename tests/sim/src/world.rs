@@ -78,6 +78,7 @@ impl Spec {
             smc_permissive: false,
             interrupts: &[],
             virtual_serror: false,
+            interrupt_share: 25,
             other_secure_interrupts_queued: false,
             sri_while_waiting: false,
             sri_on_entering_wait: false,

@@ -10,7 +10,7 @@
 //!   whatever was preempted go on, it may do nothing else that moves the chain.
 //! - A context that goes to *wait with something pending* is entered at once; its answer is on its way then,
 //!   once (G17).
-//! - Time: a partition handles interrupts for at most [`SHARE`] of each [`WINDOW`] (I4). A chain that is not done
+//! - Time: a context handles interrupts for at most its partition's share of each [`WINDOW`] (I4). A chain that is not done
 //!   within the run timeout is preempted, and the normal world's scheduler is told whom to run; if its partition
 //!   has an interrupt that it does not deactivate, it is aborted (R10).
 
@@ -28,11 +28,9 @@ use crate::vcpu::{
     Activation, Context, Initiator, NonSecureInterrupts, SUSPENDED, Vcpu, VcpuRef, VcpuState,
 };
 
-/// In microseconds: over this time a partition's share is reckoned.
+/// In microseconds: over this time a partition's share is reckoned. The ways in and out, EL3's among them, are not in
+/// it; with handlers of a few instructions they take as long again and more.
 const WINDOW: u64 = 10_000;
-/// In microseconds: how much of it a context may spend in RTM_SEC_INTERRUPT. The ways in and out, EL3's among them,
-/// are not in it; with handlers of a few instructions they take as long again and more.
-const SHARE: u64 = 2_500;
 /// So often in a row a context may be entered for an interrupt and fetch none; then it is left to the scheduler.
 const MOST_IGNORED: u32 = 16;
 
@@ -57,8 +55,8 @@ impl Spent {
         }
     }
 
-    /// When the context has its share again, if it has used it up.
-    fn over<H: Hardware>(&self, hw: &H) -> Option<u64> {
+    /// When the context has its share, in percent, again, if it has used it up.
+    fn over<H: Hardware>(&self, share: u8, hw: &H) -> Option<u64> {
         let now = hw.now();
         let end = self
             .window
@@ -69,7 +67,8 @@ impl Spent {
             self.ticks.store(0, Ordering::Relaxed);
             return None;
         }
-        (self.ticks.load(Ordering::Relaxed) >= ticks(hw, SHARE)).then_some(end)
+        let most = ticks(hw, WINDOW).saturating_mul(u64::from(share)) / 100;
+        (self.ticks.load(Ordering::Relaxed) >= most).then_some(end)
     }
 
     fn begin(&self, now: u64) {
@@ -132,7 +131,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// What the core runs.
-    fn here(&self, core: &CoreState<H>) -> Here {
+    pub(crate) fn here(&self, core: &CoreState<H>) -> Here {
         match &core.current {
             _ if core.booting.is_some() => Here::Boot,
             _ if core.interrupting => Here::Interrupt,
@@ -168,7 +167,7 @@ impl<H: Hardware> Spmc<H> {
         });
         match target {
             Target::Waiting if slot.interrupts.is_left() => Target::Left,
-            Target::Waiting => match slot.spent.over(hw) {
+            Target::Waiting => match slot.spent.over(partition.config.interrupt_share, hw) {
                 Some(until) => {
                     slot.timers.wait_for_budget(until);
                     self.adopt_deadlines(core, slot, hw);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Routing as one table: what a core does for an execution context that has a secure interrupt to handle, by
-//! what the core runs and by the state that the context is in (C-07 to C-10).
+//! what the core runs and by the state that the context is in (C-07 to C-10); and what it does with a non-secure
+//! interrupt.
+
+use crate::vcpu::NonSecureInterrupts;
 
 /// What the core runs, seen by an interrupt that is not the running context's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,9 +100,51 @@ pub fn route(here: Here, target: Target) -> Route {
     cell.copied().unwrap_or(Route::Pend)
 }
 
+/// What a core does with a non-secure interrupt that fires while a partition runs (C-03 to C-05). The treatment is that
+/// of the strictest partition of the chain (C-06).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NonSecureRoute {
+    /// The chain is preempted, and the normal world gets FFA_INTERRUPT.
+    Preempt,
+    /// Who asks for it is told, and the interrupt waits meanwhile.
+    ManagedExit,
+    /// It waits.
+    Mask,
+}
+
+/// What the core does, by what it runs and by the treatment that the chain asks for.
+///
+/// One that has to wait and fires all the same, since a partition reached the priority mask (W1), preempts that
+/// partition's own chain, and nothing else.
+pub fn non_secure(here: Here, treatment: NonSecureInterrupts) -> NonSecureRoute {
+    match (here, treatment) {
+        // There is no normal world to give the core to, or none that expects it now.
+        (Here::Boot | Here::Interrupt, _) => NonSecureRoute::Mask,
+        (_, NonSecureInterrupts::ManagedExit) => NonSecureRoute::ManagedExit,
+        (_, NonSecureInterrupts::Signaled | NonSecureInterrupts::Queued) => NonSecureRoute::Preempt,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c03_to_c05_non_secure_interrupts_preempt_only_what_the_normal_world_runs() {
+        use NonSecureInterrupts::{ManagedExit, Queued, Signaled};
+        for treatment in [Signaled, ManagedExit, Queued] {
+            for here in [Here::Boot, Here::Interrupt] {
+                assert_eq!(non_secure(here, treatment), NonSecureRoute::Mask);
+            }
+            for here in [Here::Signals, Here::Queues] {
+                let wanted = match treatment {
+                    ManagedExit => NonSecureRoute::ManagedExit,
+                    Signaled | Queued => NonSecureRoute::Preempt,
+                };
+                assert_eq!(non_secure(here, treatment), wanted);
+            }
+        }
+    }
 
     #[test]
     fn i5_every_cell_of_the_table_is_found_once() {

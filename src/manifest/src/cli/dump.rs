@@ -148,9 +148,10 @@ fn partition(manifest: &SpManifest<'_>) {
         manifest.vm_availability_messages
     );
     println!(
-        "  request queue {}, run timeout {:?} ms, virtual counter from boot {}, virtual SError {}",
+        "  request queue {}, run timeout {:?} ms, interrupt share {} %, virtual counter from boot {}, virtual SError {}",
         manifest.request_queue,
         manifest.run_timeout_ms,
+        manifest.interrupt_share,
         manifest.virtual_counter_from_boot,
         manifest.virtual_serror
     );

@@ -99,6 +99,10 @@ pub(super) const RUN_TIMEOUT: Field = Field::new(
     "bulkhead,run-timeout-ms",
     "write bulkhead,run-timeout-ms = <1>; to <60000>;",
 );
+pub(super) const INTERRUPT_SHARE: Field = Field::new(
+    "bulkhead,interrupt-share",
+    "write bulkhead,interrupt-share = <1>; to <100>;, in percent of the time of a core",
+);
 pub(super) const COUNTER_FROM_BOOT: Field = Field::new(
     "bulkhead,virtual-counter-from-boot",
     "write bulkhead,virtual-counter-from-boot;",
@@ -325,6 +329,17 @@ pub(super) fn request_queue<'a>(root: Node<'_, 'a>) -> Result<u8, ManifestError<
             .filter(|length| (1..=8).contains(length))
     })?;
     Ok(length.unwrap_or(0))
+}
+
+pub(super) fn interrupt_share<'a>(root: Node<'_, 'a>) -> Result<u8, ManifestError<'a>> {
+    /// The ways in and out take as long again.
+    const DEFAULT: u8 = 25;
+    let share = value(root, INTERRUPT_SHARE, Rule::UnknownValue, |share| {
+        u8::try_from(share)
+            .ok()
+            .filter(|share| (1..=100).contains(share))
+    })?;
+    Ok(share.unwrap_or(DEFAULT))
 }
 
 pub(super) fn abort_action<'a>(

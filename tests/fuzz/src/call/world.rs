@@ -139,6 +139,7 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
         smc_permissive: choice & 32 != 0,
         interrupts: &[56, 57],
         virtual_serror: false,
+        interrupt_share: 25,
         other_secure_interrupts_queued: false,
         sri_while_waiting: false,
         sri_on_entering_wait: false,
