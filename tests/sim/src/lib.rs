@@ -9,6 +9,7 @@
 
 pub mod coverage;
 mod gic;
+mod interrupts;
 mod machine;
 mod program;
 mod puppet;
@@ -16,6 +17,7 @@ pub mod tables;
 mod world;
 
 pub use gic::Line;
+pub use interrupts::Gate;
 pub use machine::{Context, Machine, PAGE, Pending};
 pub use program::{Ended, Sp};
 pub use puppet::Puppet;

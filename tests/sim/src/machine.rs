@@ -132,8 +132,10 @@ pub enum Pending {
     NonSecure,
     /// Group 0: FIQ at S-EL2, for EL3.
     Group0,
-    /// A secure interrupt: IRQ at S-EL2.
+    /// A secure interrupt that no partition owns: IRQ at S-EL2.
     Secure(u32),
+    /// An edge on the line of a partition's interrupt; only for a partition that spins.
+    Edge(u32),
 }
 
 /// The hardware of one core.

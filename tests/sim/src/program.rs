@@ -9,6 +9,9 @@ use std::thread::{self, JoinHandle};
 use bulkhead_abi::{EndpointId, Function, Registers, Width};
 use bulkhead_core::event::{Conduit, Event};
 
+use crate::gic::Line;
+use crate::world::Look;
+
 /// A partition's code. It gets the registers at entry through [`Sp::entry`].
 pub type Program = Arc<dyn Fn(&mut Sp) + Send + Sync>;
 
@@ -20,6 +23,7 @@ pub struct Sp {
     pub vcpu: usize,
     /// The registers at entry.
     pub entry: Registers,
+    devices: Look,
     exit: SyncSender<Exit>,
     enter: Receiver<Registers>,
 }
@@ -66,6 +70,11 @@ impl Sp {
         self.call(&crate::ffa(Function::MsgWait, [0; 4]))
     }
 
+    /// Looks at, or changes, the line of a secure interrupt: the registers of its device.
+    pub fn line<R>(&self, intid: u32, act: impl FnOnce(&mut Line) -> R) -> R {
+        self.devices.line(intid, act)
+    }
+
     /// An address in the partition's memory where others of its execution contexts may begin.
     pub fn entry_point(&self) -> u64 {
         let [_, low] = self.id.0.to_be_bytes();
@@ -102,7 +111,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    pub(crate) fn start(id: EndpointId, vcpu: usize, program: Program) -> Self {
+    pub(crate) fn start(id: EndpointId, vcpu: usize, program: Program, devices: Look) -> Self {
         let (enter, entered) = sync_channel::<Registers>(1);
         let (exits, exit) = sync_channel(1);
         let thread = thread::spawn(move || {
@@ -112,6 +121,7 @@ impl Runner {
                 id,
                 vcpu,
                 entry,
+                devices,
                 exit: exits,
                 enter: entered,
             };

@@ -304,7 +304,7 @@ impl Sim {
 
     /// Looks at, or changes, the line of a secure interrupt.
     pub fn line<R>(&self, intid: u32, act: impl FnOnce(&mut Line) -> R) -> R {
-        act(self.shared.lock().unwrap().gic.line(intid))
+        self.look().line(intid, act)
     }
 
     /// The function ids of SMCs that were passed on to EL3.
@@ -368,9 +368,15 @@ impl Sim {
 }
 
 /// A look at what all cores share.
+#[derive(Clone)]
 pub struct Look(Arc<Mutex<Shared>>);
 
 impl Look {
+    /// Looks at, or changes, the line of a secure interrupt.
+    pub fn line<R>(&self, intid: u32, act: impl FnOnce(&mut Line) -> R) -> R {
+        act(self.0.lock().unwrap().gic.line(intid))
+    }
+
     /// The buffers of a mailbox slot, as they were mapped.
     pub fn buffers(&self, slot: usize) -> Option<MailboxBuffers> {
         self.0.lock().unwrap().buffers.get(&slot).cloned()
@@ -498,11 +504,12 @@ impl Core {
         let program = self.programs[vcpu.partition()].clone();
         let id = self.spmc.partitions()[vcpu.partition()].config.id;
         let serror = machine.lines.contains(Lines::SERROR);
+        let look = Look(machine.shared.clone());
         let context = self.state.context().expect("Enter without a context");
         context.serror |= serror;
         if context.fresh {
             context.fresh = false;
-            context.runner = Some(Runner::start(id, vcpu.vcpu(), program));
+            context.runner = Some(Runner::start(id, vcpu.vcpu(), program, look));
         }
         context.loaded = true;
         let runner = context
@@ -524,9 +531,13 @@ impl Core {
 
     /// Time passes until an interrupt comes.
     fn spin(&mut self) -> Event {
-        self.machine
-            .pending
-            .extend(self.machine.in_spin.pop_front());
+        match self.machine.in_spin.pop_front() {
+            Some(Pending::Edge(intid)) => {
+                let mut shared = self.machine.shared.lock().unwrap();
+                shared.gic.line(intid).edge = true;
+            }
+            other => self.machine.pending.extend(other),
+        }
         loop {
             if let Some(event) = self.interrupt() {
                 return event;
