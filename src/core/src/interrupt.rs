@@ -129,7 +129,11 @@ impl<H: Hardware> Spmc<H> {
                 }
                 if partition.config.sri_while_waiting {
                     self.leave_to_scheduler(slot, hw);
-                } else if partition.is_multi_core() && name.vcpu() != core.index {
+                    return;
+                }
+                // What it was left to the scheduler with before is not this one.
+                slot.interrupts.leave_to_scheduler(false);
+                if partition.is_multi_core() && name.vcpu() != core.index {
                     hw.kick(name.vcpu());
                 } else {
                     core.due = true;

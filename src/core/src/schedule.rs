@@ -383,8 +383,7 @@ impl<H: Hardware> Spmc<H> {
                 }
                 Initiator::Boot => return self.boot_next(core, hw),
                 Initiator::Interrupted(who) => {
-                    core.interrupting = false;
-                    core.set_bound(None, hw);
+                    self.end_interrupting(core, hw);
                     return self.resume_interrupted(core, who, hw);
                 }
                 Initiator::Vcpu(requester) => match self.unblock(core, requester) {

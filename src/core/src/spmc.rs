@@ -84,6 +84,8 @@ pub struct CoreState<H: Hardware + 'static> {
     pub(crate) due: bool,
     /// Whether the running chain is one that Bulkhead schedules for an interrupt.
     pub(crate) interrupting: bool,
+    /// How much time what that interrupted had left, in ticks; [`NEVER`] without a bound.
+    pub(crate) time_left: u64,
 }
 
 /// The execution context that a core runs. The core owns its saved state.
@@ -113,6 +115,7 @@ impl<H: Hardware> CoreState<H> {
             next_deadline: NEVER,
             due: false,
             interrupting: false,
+            time_left: NEVER,
         }
     }
 

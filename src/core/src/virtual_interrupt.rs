@@ -346,6 +346,8 @@ impl VirtualInterrupts {
             }
             one.active = false;
             let core = one.acknowledged.take();
+            // Another one that it owes is another matter.
+            all.refused = false;
             Ok(core.map(|core| Ended { intid, core }))
         })
     }

@@ -241,8 +241,13 @@ impl<H: Hardware> Spmc<H> {
             Initiator::Interrupted(interrupted),
             NonSecureInterrupts::Queued,
         );
-        slot.spent.begin(hw.now());
+        let now = hw.now();
+        slot.spent.begin(now);
         core.interrupting = true;
+        core.time_left = match core.bound {
+            NEVER => NEVER,
+            bound => bound.saturating_sub(now),
+        };
         let current = Current {
             partition,
             slot,
@@ -423,9 +428,15 @@ impl<H: Hardware> Spmc<H> {
 
     /// The context of `slot`, which was entered in RTM_SEC_INTERRUPT, is done.
     pub(crate) fn end_interrupt(&self, core: &mut CoreState<H>, slot: &Vcpu<H>, hw: &mut H) {
-        core.interrupting = false;
         slot.spent.end(hw.now());
-        core.set_bound(None, hw);
+        self.end_interrupting(core, hw);
+    }
+
+    /// The chain that Bulkhead scheduled is over: what it interrupted has as much time left as it had.
+    pub(crate) fn end_interrupting(&self, core: &mut CoreState<H>, hw: &mut H) {
+        core.interrupting = false;
+        let bound = hw.now().saturating_add(core.time_left);
+        core.set_bound(Some(bound), hw);
     }
 
     /// Whoever lost the core to an interrupt goes on: a context, or the normal world, whose registers are ready.
@@ -472,9 +483,6 @@ impl<H: Hardware> Spmc<H> {
             activation,
         };
         let action = self.run(core, current, hw);
-        if core.non_secure == NonSecureInterrupts::Queued {
-            self.keep_waiting(core, self.run_timeout_of(partition), hw);
-        }
         self.serve_due(core, hw).unwrap_or(action)
     }
 
