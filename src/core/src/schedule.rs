@@ -264,7 +264,7 @@ impl<H: Hardware> Spmc<H> {
                 let extended = extended_rule(version, &core.normal_world);
                 write(&mut core.normal_world, extended, context);
                 slot.rest(VcpuState::Waiting(context));
-                if interrupts.wakes() {
+                if interrupts.needs_cycles() {
                     self.waits_with_interrupt(core, partition, slot, hw);
                 }
                 self.leave(core, hw)
@@ -275,7 +275,7 @@ impl<H: Hardware> Spmc<H> {
                     let extended = extended_rule(current.partition.version(), registers);
                     write(registers, extended, context);
                     slot.rest(VcpuState::Waiting(context));
-                    if interrupts.wakes() {
+                    if interrupts.needs_cycles() {
                         self.waits_with_interrupt(core, partition, slot, hw);
                     }
                     let action = self.run(core, current, hw);
@@ -305,7 +305,7 @@ impl<H: Hardware> Spmc<H> {
             self.end_interrupt(core, slot, hw);
         }
         slot.rest(VcpuState::Waiting(context));
-        if slot.interrupts.wakes() {
+        if slot.interrupts.needs_cycles() {
             self.waits_with_interrupt(core, partition, slot, hw);
         }
         match initiator {

@@ -92,6 +92,8 @@ impl Lines {
 
 /// Summary: besides [`Lines`], an interrupt for which a waiting context is entered is pending and enabled.
 const WAKES: u32 = 1 << 8;
+/// Summary: an IPI is pending and enabled, for which the scheduler gives a waiting context cycles (C-15).
+const CALLED: u32 = 1 << 11;
 /// Summary: a physical interrupt was fetched and not deactivated.
 const OWES: u32 = 1 << 9;
 /// Summary: something is pending.
@@ -169,6 +171,7 @@ impl All {
             summary
                 | bit(one.is_raised(), line)
                 | bit(one.is_raised() && one.wakes(), WAKES)
+                | bit(one.is_raised() && one.intid == paravirt::INTID_IPI, CALLED)
                 | bit(one.active && one.acknowledged.is_some(), OWES)
                 | bit(one.pending != 0, PENDING)
         })
@@ -398,6 +401,12 @@ impl VirtualInterrupts {
     #[inline]
     pub(crate) fn wakes(&self) -> bool {
         self.summary.load(Ordering::Acquire) & WAKES != 0
+    }
+
+    /// Whether the context, which goes to wait, has to be given cycles for one.
+    #[inline]
+    pub(crate) fn needs_cycles(&self) -> bool {
+        self.summary.load(Ordering::Acquire) & (WAKES | CALLED) != 0
     }
 
     /// Whether any is pending, enabled or not.

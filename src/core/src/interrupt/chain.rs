@@ -384,7 +384,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// The context of `slot` waits and has something pending: it is entered again, or left to the normal world's
-    /// scheduler.
+    /// scheduler, as with an IPI (I14).
     #[cold]
     #[inline(never)]
     pub(crate) fn waits_with_interrupt(
@@ -394,7 +394,7 @@ impl<H: Hardware> Spmc<H> {
         slot: &Vcpu<H>,
         hw: &mut H,
     ) {
-        if partition.config.sri_on_entering_wait {
+        if partition.config.sri_on_entering_wait || !slot.interrupts.wakes() {
             self.leave_to_scheduler(slot, hw);
         } else {
             slot.interrupts.leave_to_scheduler(false);
