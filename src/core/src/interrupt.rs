@@ -81,7 +81,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// The physical interrupt `intid` is active on this core: it becomes pending for its partition, in the context
-    /// of this core if the partition has one that has started, else in its first one.
+    /// of this core if the partition has one that has started, else in the first that has.
     fn raise(&self, core: &mut CoreState<H>, intid: u32, hw: &mut H) {
         let Some(index) = self.interrupts.owners.of(intid) else {
             return self.unowned_interrupt(intid, hw);
@@ -94,7 +94,8 @@ impl<H: Hardware> Spmc<H> {
             let slot = partition.vcpus.get(*vcpu);
             slot.is_some_and(|slot| slot.state() != StateName::Off)
         };
-        let vcpu = Some(own).filter(started).unwrap_or(0);
+        let mut any = core::iter::once(own).chain(0..partition.vcpus.len());
+        let vcpu = any.find(started).unwrap_or(0);
         let (Some(slot), Some(name)) = (partition.vcpus.get(vcpu), VcpuRef::new(index, vcpu))
         else {
             return self.unowned_interrupt(intid, hw);

@@ -397,21 +397,19 @@ fn report_interrupts<H: Hardware>(
     lists: &mut InfoLists,
 ) -> Result<(), FfaError> {
     for (index, slot) in (0..).zip(partition.vcpus()) {
-        if !slot.interrupts.is_untold() {
+        // First: whoever leaves it to the scheduler after this is heard by the next call.
+        if !slot.interrupts.tell_once() {
             continue;
         }
         // Whoever has handled it since, or will without the scheduler, is not told of.
-        let waits = slot.interrupts.any_pending() || slot.state() == StateName::Preempted;
-        if !waits {
-            slot.interrupts.told();
+        if !slot.interrupts.any_pending() && slot.state() != StateName::Preempted {
             continue;
         }
-        if partition.is_multi_core() {
-            lists.push(partition.config.id, &[VcpuIndex(index)])?;
-        } else {
-            lists.push(partition.config.id, &[])?;
-        }
-        slot.interrupts.told();
+        let own = [VcpuIndex(index)];
+        let vcpus = if partition.is_multi_core() { &own[..] } else { &[] };
+        lists
+            .push(partition.config.id, vcpus)
+            .inspect_err(|_| slot.interrupts.untell())?;
     }
     Ok(())
 }

@@ -183,9 +183,15 @@ impl Timers {
         });
     }
 
-    /// The virtual timer that the core keeps for the context fires at `due`; [`NEVER`] for not at all.
+    /// The virtual timer that is kept for the context fires at `due`; [`NEVER`] for not at all.
     fn keep_virtual(&self, due: u64) {
         self.change(|all| all.virtual_.due = due);
+    }
+
+    /// The same, and `core` keeps it: in one step, since another core that kept deadlines of the context would
+    /// take this one as over, and find a context that it cannot look at.
+    fn keep_virtual_on(&self, core: usize, due: u64) {
+        self.change(|all| (all.virtual_.due, all.home) = (due, core));
     }
 
     /// The context may handle interrupts again at `until`.
@@ -290,7 +296,8 @@ impl<H: Hardware> Spmc<H> {
         hw: &mut H,
     ) {
         if !hw.traps_virtual_timer() {
-            slot.timers.keep_virtual(virtual_timer.unwrap_or(NEVER));
+            let due = virtual_timer.unwrap_or(NEVER);
+            slot.timers.keep_virtual_on(core.index, due);
         }
         self.adopt_deadlines(core, slot, hw);
     }

@@ -454,17 +454,21 @@ impl VirtualInterrupts {
         self.left.load(Ordering::Acquire) != ENTERED
     }
 
-    /// Whether the scheduler is to be told so.
-    pub(crate) fn is_untold(&self) -> bool {
-        self.left.load(Ordering::Acquire) == UNTOLD
+    /// Whether the scheduler is to be told so; it has been, after this.
+    pub(crate) fn tell_once(&self) -> bool {
+        self.become_left(UNTOLD, TOLD)
     }
 
-    /// The scheduler has been told.
-    pub(crate) fn told(&self) {
-        // It may not be left any more.
-        let _ = self
-            .left
-            .compare_exchange(UNTOLD, TOLD, Ordering::AcqRel, Ordering::Relaxed);
+    /// The scheduler has not been told, after all.
+    pub(crate) fn untell(&self) {
+        self.become_left(TOLD, UNTOLD);
+    }
+
+    /// Changes what the scheduler knows; whether that was `from`.
+    fn become_left(&self, from: u8, to: u8) -> bool {
+        self.left
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// What became of them.

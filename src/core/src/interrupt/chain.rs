@@ -348,6 +348,8 @@ impl<H: Hardware> Spmc<H> {
             activation: activation.with_callee(false),
             on: callee,
         });
+        // Something may have become pending for one that could not be entered while this one ran.
+        core.due = true;
         let mut last = callee;
         // A chain holds each context once.
         for _ in 0..=self.partitions.len() {
