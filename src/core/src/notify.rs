@@ -406,7 +406,11 @@ fn report_interrupts<H: Hardware>(
             continue;
         }
         let own = [VcpuIndex(index)];
-        let vcpus = if partition.is_multi_core() { &own[..] } else { &[] };
+        let vcpus = if partition.is_multi_core() {
+            &own[..]
+        } else {
+            &[]
+        };
         lists
             .push(partition.config.id, vcpus)
             .inspect_err(|_| slot.interrupts.untell())?;

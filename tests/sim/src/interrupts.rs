@@ -23,7 +23,8 @@ impl Sp {
     /// A paravirtual call with x1 to x3; its x0.
     pub fn paravirtual(&mut self, call: Paravirt, x: [u64; 3]) -> u64 {
         let [x1, x2, x3] = x;
-        self.hvc(&crate::call([call.id(), x1, x2, x3, 0, 0, 0, 0])).x[0]
+        self.hvc(&crate::call([call.id(), x1, x2, x3, 0, 0, 0, 0]))
+            .x[0]
     }
 
     /// Enables interrupts as virtual IRQs.

@@ -86,7 +86,10 @@ fn boot(cores: usize) -> (Sim, Arc<Gate>) {
 
 /// How often each context got one, by what became of it.
 fn raised(sim: &Sim, vcpu: usize) -> u64 {
-    sim.spmc().partitions()[0].vcpus()[vcpu].interrupts.tally().raised
+    sim.spmc().partitions()[0].vcpus()[vcpu]
+        .interrupts
+        .tally()
+        .raised
 }
 
 #[test]
