@@ -101,11 +101,15 @@ impl SystemState {
     /// partitions in the field expect (COMPATIBILITY.md).
     const CPACR_RESET: u64 = 0b11 << 20;
 
+    /// VSESR_EL2 of every context: its SErrors, which Bulkhead signals, say nothing of their cause (IDS).
+    const VSESR: u64 = 1 << 24;
+
     /// The state in which a context of a partition with these keys starts.
     pub fn reset(keys: &PointerKeys) -> Self {
         let el1 = El1State {
             sctlr: Self::SCTLR_RESET,
             cpacr: Self::CPACR_RESET,
+            vsesr: Self::VSESR,
             ..El1State::default()
         };
         Self {
@@ -176,7 +180,9 @@ pub struct Context {
     pub(crate) vmpidr: u64,
     /// CNTVOFF_EL2.
     pub(crate) counter_offset: u64,
-    /// Whether a virtual SError is pending.
+    /// Whether S-EL2 has masked its EL1 virtual timer, which had fired.
+    pub(crate) timer_masked: bool,
+    /// Whether a virtual SError is pending, as of when it left its core, or of its last SError.
     pub(crate) serror: bool,
     pub(crate) fp: FpState,
     /// What [`PointerKeys`] hold when it starts.
@@ -232,6 +238,7 @@ impl Context {
             stage_two,
             vmpidr: VMPIDR_RES1 | u64::from(vcpu),
             counter_offset: 0,
+            timer_masked: false,
             serror: false,
             fp: FpState::default(),
             first_keys: keys,
@@ -289,7 +296,7 @@ impl VcpuContext for Context {
         self.spsr = SPSR_RESET;
         self.system = SystemState::reset(&self.first_keys);
         self.counter_offset = self.epoch.map_or(0, Epoch::get);
-        self.serror = false;
+        (self.timer_masked, self.serror) = (false, false);
         self.fp = FpState::default();
     }
 }

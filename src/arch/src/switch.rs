@@ -16,7 +16,7 @@ use core::arch::naked_asm;
 use bulkhead_core::hardware::VcpuContext;
 use bulkhead_core::virtual_interrupt::Lines;
 
-use crate::context::{Banks, Context, El1State, PC, SystemState};
+use crate::context::{Banks, Context, PC, SystemState};
 use crate::features::Features;
 use crate::fp::Fp;
 use crate::gicv3::Interface;
@@ -32,6 +32,9 @@ const FRAME_SIZE: usize = 112;
 const SYNCHRONOUS: u64 = 0;
 const IRQ: u64 = 1;
 const FIQ: u64 = 2;
+const SERROR: u64 = 3;
+/// What [`run_with_virtual_timer`] says besides.
+const VIRTUAL_TIMER: u64 = 4;
 
 /// Runs a lower level with the general-purpose state of `context` until an exception.
 ///
@@ -90,6 +93,54 @@ unsafe extern "C" fn run(_context: *mut Context) -> u64 {
     )
 }
 
+/// Runs the loaded `context` on a machine where its EL1 virtual timer does not trap (DECISIONS 26).
+///
+/// The timer's interrupt is the normal world's, who may have disabled it: S-EL2's own timer fires with it, and no
+/// exit comes before it. It is masked when it has fired. What the partition sets and does not leave this core
+/// for, by a call, WFI or any interrupt, counts from then on at the latest.
+#[inline]
+fn run_with_virtual_timer(context: &mut Context) -> u64 {
+    let kind = match timer::loaded_virtual_deadline(context.counter_offset) {
+        // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
+        None => unsafe { run(context) },
+        Some(due) => run_until(context, due),
+    };
+    if timer::virtual_fired() {
+        return virtual_timer_fired(context, kind);
+    }
+    kind
+}
+
+/// Runs the loaded `context` until `due` at most.
+#[cold]
+#[inline(never)]
+fn run_until(context: &mut Context, due: u64) -> u64 {
+    let own = timer::deadline();
+    if own.is_none_or(|own| due < own) {
+        timer::set_deadline(Some(due));
+    }
+    // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
+    let kind = unsafe { run(context) };
+    timer::set_deadline(own);
+    kind
+}
+
+/// The EL1 virtual timer of the loaded `context` had fired when the run ended in `kind`, which comes again.
+#[cold]
+#[inline(never)]
+fn virtual_timer_fired(context: &mut Context, kind: u64) -> u64 {
+    if kind == SERROR {
+        return kind;
+    }
+    timer::mask_virtual();
+    context.timer_masked = true;
+    if kind == SYNCHRONOUS && read!("esr_el2") >> 26 & 0x3f == EC_HVC {
+        // Whatever else traps leaves PC where it is.
+        context.step_back();
+    }
+    VIRTUAL_TIMER
+}
+
 /// A core's registers below S-EL2: who has them, and the way in and out.
 #[derive(Debug)]
 pub struct Cpu {
@@ -101,10 +152,8 @@ pub struct Cpu {
     pub interface: Interface,
     /// Whose EL1 state the core's registers hold.
     loaded: Loaded,
-    /// Whether the next context to be entered gets a virtual SError.
+    /// Whether HCR_EL2.VSE was set for the loaded context, or the next one.
     serror: bool,
-    /// Whether HCR_EL2.VSE was set for the loaded context.
-    serror_signalled: bool,
     normal_world: SystemState,
     fp: Fp,
 }
@@ -206,7 +255,6 @@ impl Cpu {
             interface,
             loaded: Loaded::NormalWorld,
             serror: false,
-            serror_signalled: false,
             normal_world: SystemState::default(),
             fp,
         }
@@ -217,12 +265,13 @@ impl Cpu {
     #[inline]
     pub fn enter(&mut self, context: &mut Context) -> Exit {
         self.load(context);
-        if self.serror || context.serror {
-            self.signal_serror(context);
-        }
         loop {
-            // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
-            let kind = unsafe { run(context) };
+            let kind = if self.features.ecv {
+                // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
+                unsafe { run(context) }
+            } else {
+                run_with_virtual_timer(context)
+            };
             if kind != SYNCHRONOUS {
                 // Before it is acknowledged; after a call, parking does it.
                 self.interface.load();
@@ -242,13 +291,10 @@ impl Cpu {
                     });
                 }
                 IRQ => return Exit::Irq,
-                FIQ if !self.features.ecv && timer::virtual_fired() => {
-                    timer::mask_virtual();
-                    return Exit::VirtualTimer;
-                }
                 FIQ => return Exit::Fiq,
+                VIRTUAL_TIMER => return Exit::VirtualTimer,
                 _ => {
-                    self.look_for_taken_serror(context);
+                    context.serror = self.serror_is_pending();
                     return Exit::SError(read!("esr_el2"));
                 }
             }
@@ -278,6 +324,9 @@ impl Cpu {
             sysreg::write!("cntvoff_el2", context.counter_offset);
         }
         self.loaded = Loaded::Context(address);
+        if context.serror {
+            self.signal_serror();
+        }
     }
 
     /// Signals these virtual interrupts to whatever lower level runs next, until others are. A virtual SError is
@@ -285,50 +334,42 @@ impl Cpu {
     #[cold]
     #[inline(never)]
     pub fn signal(&mut self, lines: Lines) {
-        self.serror |= lines.contains(Lines::SERROR);
-        let vse = HCR_EL2::VSE.val(1).value;
-        let lines = HCR_EL2::VI.val(lines.contains(Lines::IRQ).into())
-            + HCR_EL2::VF.val(lines.contains(Lines::FIQ).into());
-        let value = self.configuration | lines.value | read!("hcr_el2") & vse;
+        let serror = lines.contains(Lines::SERROR);
+        self.serror |= serror;
+        let value = HCR_EL2::VI.val(lines.contains(Lines::IRQ).into())
+            + HCR_EL2::VF.val(lines.contains(Lines::FIQ).into())
+            + HCR_EL2::VSE.val(serror.into());
+        // The machine clears VSE when the SError is taken.
+        let pending = read!("hcr_el2") & HCR_EL2::VSE.val(1).value;
+        let value = self.configuration | value.value | pending;
         // SAFETY: as in `new`; virtual interrupts concern lower levels only.
         unsafe { sysreg::write!("hcr_el2", value) }
     }
 
-    /// The loaded context is entered with a virtual SError that it has not taken.
-    #[cold]
-    #[inline(never)]
-    fn signal_serror(&mut self, context: &mut Context) {
-        self.look_for_taken_serror(context);
-        context.serror |= core::mem::take(&mut self.serror);
-        if context.serror && !self.serror_signalled {
-            let hcr = read!("hcr_el2") | HCR_EL2::VSE.val(1).value;
-            // SAFETY: as in `signal`; VSESR_EL2 is the loaded context's own.
-            unsafe {
-                sysreg::write!("S3_4_C5_C2_3", VSESR_UNSPECIFIC);
-                sysreg::write!("hcr_el2", hcr);
-            }
-            self.serror_signalled = true;
-        }
-    }
-
-    /// The machine clears HCR_EL2.VSE when the loaded context takes its SError.
-    fn look_for_taken_serror(&mut self, context: &mut Context) {
-        if self.serror_signalled && read!("hcr_el2") & HCR_EL2::VSE.val(1).value == 0 {
-            self.serror_signalled = false;
-            context.serror = false;
-        }
-    }
-
-    /// The loaded context leaves; an SError that it has not taken waits until it is entered again.
+    /// The loaded context leaves: a virtual SError that it has not taken waits until it is loaded again.
     #[cold]
     #[inline(never)]
     fn put_off_serror(&mut self, context: &mut Context) {
-        self.look_for_taken_serror(context);
-        if core::mem::take(&mut self.serror_signalled) {
-            let hcr = read!("hcr_el2") & !HCR_EL2::VSE.val(1).value;
-            // SAFETY: as in `signal`.
-            unsafe { sysreg::write!("hcr_el2", hcr) }
-        }
+        context.serror = self.serror_is_pending();
+        self.serror = false;
+        let hcr = read!("hcr_el2") & !HCR_EL2::VSE.val(1).value;
+        // SAFETY: as in `signal`.
+        unsafe { sysreg::write!("hcr_el2", hcr) }
+    }
+
+    /// Whether the loaded context has a virtual SError that it has not taken: the machine clears HCR_EL2.VSE then.
+    fn serror_is_pending(&self) -> bool {
+        self.serror && read!("hcr_el2") & HCR_EL2::VSE.val(1).value != 0
+    }
+
+    /// The context that was loaded just now has a virtual SError pending.
+    #[cold]
+    #[inline(never)]
+    fn signal_serror(&mut self) {
+        self.serror = true;
+        let hcr = read!("hcr_el2") | HCR_EL2::VSE.val(1).value;
+        // SAFETY: as in `signal`.
+        unsafe { sysreg::write!("hcr_el2", hcr) }
     }
 
     /// The physical counter's value at which the EL1 virtual timer of `context` fires; `None` while it is disabled
@@ -338,29 +379,29 @@ impl Cpu {
         if self.features.ecv {
             return None;
         }
-        let El1State {
-            cntv_ctl,
-            cntv_cval,
-            ..
-        } = context.system.el1;
-        let (control, value) = if self.is_loaded(context) {
-            timer::virtual_registers()
-        } else {
-            (cntv_ctl, cntv_cval)
-        };
-        if !timer::is_on(control) {
-            return None;
+        if self.is_loaded(context) {
+            return timer::loaded_virtual_deadline(context.counter_offset);
         }
-        value.checked_add(context.counter_offset)
+        let saved = &context.system.el1;
+        timer::virtual_deadline(saved.cntv_ctl, saved.cntv_cval, context.counter_offset)
     }
 
-    /// Masks the EL1 virtual timer of `context`, which has fired: the partition sees IMASK in CNTV_CTL_EL0, and
-    /// writes that, too, to set the timer again. The context is loaded here, or on no core.
+    /// Masks the EL1 virtual timer of `context`, which has fired: the partition sees IMASK in CNTV_CTL_EL0. The
+    /// context is loaded here, or on no core.
     pub fn mask_virtual_timer(&self, context: &mut Context) {
+        context.timer_masked = true;
         if self.is_loaded(context) {
             timer::mask_virtual();
         } else {
             context.system.el1.cntv_ctl |= timer::IMASK;
+        }
+    }
+
+    /// If the EL1 virtual timer of the loaded `context` was masked since it fired, and the partition has set it to
+    /// a value that is not reached, it is not masked any more.
+    pub fn unmask_virtual_timer(&self, context: &mut Context) {
+        if context.timer_masked && self.is_loaded(context) {
+            context.timer_masked = !timer::unmask_virtual_if_set_again();
         }
     }
 
@@ -375,7 +416,7 @@ impl Cpu {
         if !self.is_loaded(context) {
             return;
         }
-        if context.serror {
+        if self.serror {
             self.put_off_serror(context);
         }
         context.system.save(self.banks);
@@ -445,11 +486,10 @@ pub fn clean_invalidate_set_way(operand: u64) {
     unsafe { core::arch::asm!("dc cisw, {}", "dsb sy", in(reg) operand, options(nostack)) }
 }
 
+/// The class of HVC.
+const EC_HVC: u64 = 0x16;
 /// The class of a trapped FP access.
 const EC_FP: u64 = 0x07;
-
-/// VSESR_EL2: an SError of which nothing is known (IDS).
-const VSESR_UNSPECIFIC: u64 = 1 << 24;
 
 /// The vector of a synchronous exception to EL1 from where `spsr` says.
 fn vector_offset(spsr: u64) -> u64 {

@@ -74,6 +74,11 @@ pub trait Hardware {
     /// Masks the EL1 virtual timer of `context`, which runs or last ran on this core, in CNTV_CTL_EL0.
     fn mask_virtual_timer(&mut self, context: &mut Self::Context);
 
+    /// The running `context`, whose EL1 virtual timer may be masked since it fired, has handled an interrupt: if the
+    /// timer is set to a value that its counter has not reached, it is unmasked, as a timer is whose interrupt
+    /// nobody had to mask. Nothing to do where accesses trap.
+    fn unmask_virtual_timer(&mut self, _: &mut Self::Context) {}
+
     /// The INTID of the schedule receiver interrupt; `None` where it is not the normal world's.
     fn schedule_receiver_interrupt(&self) -> Option<u32>;
 

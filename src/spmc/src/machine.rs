@@ -192,6 +192,10 @@ impl Hardware for Machine {
         self.cpu.mask_virtual_timer(context);
     }
 
+    fn unmask_virtual_timer(&mut self, context: &mut Context) {
+        self.cpu.unmask_virtual_timer(context);
+    }
+
     fn schedule_receiver_interrupt(&self) -> Option<u32> {
         let interface = &self.cpu.interface;
         interface

@@ -29,6 +29,7 @@ impl<H: Hardware> Spmc<H> {
         let index = core.index;
         let accepted = match call {
             Paravirt::InterruptGet => {
+                hw.unmask_virtual_timer(&mut *current.context);
                 let found = slot.interrupts.fetch(hw.now()).map(u64::from);
                 let found = found.unwrap_or(paravirt::NO_INTERRUPT);
                 core.caller().set_x::<0>(found);
@@ -44,6 +45,7 @@ impl<H: Hardware> Spmc<H> {
                 known
             }),
             Paravirt::InterruptDeactivate => {
+                hw.unmask_virtual_timer(&mut *current.context);
                 x1 == x2
                     && slot.interrupts.deactivate(intid).is_ok_and(|ended| {
                         if let Some(ended) = ended {
