@@ -8,6 +8,7 @@ use bulkhead_arch::gicv3::{
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
 use bulkhead_arch::sysreg;
+use bulkhead_core::sync::Mutex;
 use bulkhead_manifest::{DeviceInterrupt, DeviceRegion, InterruptTrigger};
 use spin::Once;
 
@@ -31,6 +32,27 @@ struct Core {
     redistributor: Once<Redistributor<Frame>>,
 }
 
+/// Where the shared interrupts of partitions go.
+#[derive(Debug)]
+struct Routes {
+    /// Room for INTIDs, each with the index of the core where it is wanted.
+    wanted: &'static mut [(u32, usize)],
+    /// Those in front are taken.
+    count: usize,
+    /// Which cores are on, by index.
+    on: &'static mut [bool],
+}
+
+impl Routes {
+    /// The core that gets what is wanted on the core `wanted`: itself, or another one while it is off.
+    fn target(&self, wanted: usize) -> usize {
+        if self.on.get(wanted) == Some(&true) {
+            return wanted;
+        }
+        self.on.iter().position(|on| *on).unwrap_or(BOOT_CORE)
+    }
+}
+
 /// The interrupt controller, and the interrupts of partitions.
 #[derive(Debug)]
 pub struct Interrupts {
@@ -43,6 +65,8 @@ pub struct Interrupts {
     free_private: &'static mut [Configuration],
     /// The private interrupts of devices are those in front.
     private: usize,
+    /// Taken by whoever changes a route or a core's being on.
+    routes: Mutex<Routes>,
 }
 
 impl Interrupts {
@@ -64,12 +88,18 @@ impl Interrupts {
         for distributor in mapped.distributors {
             distributor.set_up();
         }
+        let routes = Mutex::new(Routes {
+            wanted: &mut [],
+            count: 0,
+            on: arena.slice(cores.len(), |_, _| Ok::<_, ArenaFull>(false))?,
+        });
         Ok(Self {
             mapped,
             cores,
             free: &mut [],
             free_private: &mut [],
             private: 0,
+            routes,
         })
     }
 
@@ -85,6 +115,8 @@ impl Interrupts {
         };
         self.free = arena.slice(count, |_, _| Ok::<_, ArenaFull>(0))?;
         self.free_private = arena.slice(count, |_, _| Ok::<_, ArenaFull>(nothing))?;
+        self.routes.lock().wanted =
+            arena.slice(count, |_, _| Ok::<_, ArenaFull>((0, BOOT_CORE)))?;
         Ok(())
     }
 
@@ -137,7 +169,14 @@ impl Interrupts {
             let distributors = self.mapped.distributors;
             let line = Distributor::line(distributors, intid).ok_or(Refused::Absent)?;
             line.configure(&configuration)?;
-            Distributor::route(distributors, intid, self.target(name, interrupt));
+            let wanted = self.wanted(name, interrupt);
+            let mut routes = self.routes.lock();
+            let count = routes.count;
+            if let Some(slot) = routes.wanted.get_mut(count) {
+                *slot = (intid, wanted);
+                routes.count += 1;
+            }
+            self.steer(&routes);
         }
         if priority != interrupt.priority() {
             log::info!(
@@ -151,18 +190,32 @@ impl Interrupts {
         Ok(())
     }
 
-    /// The affinity of the core that a shared interrupt goes to: the one that the manifest names, else the boot core.
-    fn target(&self, name: &str, interrupt: &DeviceInterrupt) -> u64 {
-        let wanted = interrupt.target.map(|mpidr| mpidr & percore::AFFINITY);
-        let known = |affinity: &u64| self.cores.iter().any(|core| core.affinity == *affinity);
-        let boot = self.cores[BOOT_CORE].affinity;
-        if let Some(absent) = wanted.filter(|affinity| !known(affinity)) {
-            let id = interrupt.id;
-            log::warn!(
-                "{name}: interrupt {id} goes to the boot core: there is no core {absent:#x}"
-            );
+    /// The core where a shared interrupt is wanted: the one that the manifest names, else the boot core.
+    fn wanted(&self, name: &str, interrupt: &DeviceInterrupt) -> usize {
+        let Some(mpidr) = interrupt.target else {
+            return BOOT_CORE;
+        };
+        let affinity = mpidr & percore::AFFINITY;
+        let mut cores = self.cores.iter();
+        cores
+            .position(|core| core.affinity == affinity)
+            .unwrap_or_else(|| {
+                let id = interrupt.id;
+                log::warn!(
+                    "{name}: interrupt {id} goes to the boot core: there is no core {mpidr:#x}"
+                );
+                BOOT_CORE
+            })
+    }
+
+    /// Has every shared interrupt of a partition go where `routes` say.
+    fn steer(&self, routes: &Routes) {
+        for (intid, wanted) in routes.wanted.iter().take(routes.count) {
+            if let Some(core) = self.cores.get(routes.target(*wanted)) {
+                Distributor::route(self.mapped.distributors, *intid, core.affinity);
+            }
         }
-        wanted.filter(known).unwrap_or(boot)
+        sysreg::dsb();
     }
 
     /// Sets up the redistributor of the calling core, which has `index`, and returns it; `None` without one. Called
@@ -180,9 +233,22 @@ impl Interrupts {
                 log::warn!("core {index}: interrupt {intid} is not there: {refused}");
             }
         }
-        sysreg::dsb();
         core.redistributor.call_once(|| redistributor);
+        self.set_on(index, true);
         Some(redistributor)
+    }
+
+    /// The core goes off: what goes to it goes to another one until it is on again.
+    pub fn core_off(&self, index: usize) {
+        self.set_on(index, false);
+    }
+
+    fn set_on(&self, index: usize, is_on: bool) {
+        let mut routes = self.routes.lock();
+        if let Some(on) = routes.on.get_mut(index) {
+            *on = is_on;
+        }
+        self.steer(&routes);
     }
 
     fn redistributor_of(&self, affinity: u64) -> Option<Redistributor<Frame>> {
@@ -225,15 +291,22 @@ impl Interrupts {
         }
     }
 
-    /// Has the shared interrupt `intid` go to `core`; `false` if it is not shared or the core has not come on.
+    /// Has the shared interrupt `intid` of a partition go to `core`; `false` if it is none, or the core has not come
+    /// on.
     pub fn route(&self, intid: u32, core: usize) -> bool {
         let target = self.cores.get(core);
-        let Some(core) = target.filter(|core| core.redistributor.is_completed()) else {
+        if !target.is_some_and(|core| core.redistributor.is_completed()) {
+            return false;
+        }
+        let mut routes = self.routes.lock();
+        let count = routes.count;
+        let mut known = routes.wanted.iter_mut().take(count);
+        let Some((_, wanted)) = known.find(|(known, _)| *known == intid) else {
             return false;
         };
-        let routed = Distributor::route(self.mapped.distributors, intid, core.affinity);
-        sysreg::dsb();
-        routed
+        *wanted = core;
+        self.steer(&routes);
+        true
     }
 
     /// [`kick`](Self::kick) for all cores but `own`.

@@ -212,6 +212,7 @@ impl Hardware for Machine {
     }
 
     fn prepare_off(&mut self) {
+        self.shared.interrupts.core_off(self.core);
         entry::open_identity_map();
     }
 
