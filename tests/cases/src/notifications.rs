@@ -340,7 +340,7 @@ fn npi_half(world: &mut PartitionWorld, [what, ..]: [u64; 3]) -> TestResult<[u64
     let line = || match take_interrupt() {
         None => npi::NONE,
         Some(Interrupt::Irq) => npi::IRQ,
-        Some(Interrupt::Fiq) => npi::FIQ,
+        Some(Interrupt::Fiq | Interrupt::SError) => npi::FIQ,
     };
     let before = line();
     let fetched = paravirtual(world, Paravirt::InterruptGet, [0; 3]).x(0);

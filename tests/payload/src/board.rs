@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where things are on QEMU's `virt` machine, for the normal world.
 //!
-//! Partitions use none of these: what they know of the machine comes from their boot information.
+//! Partitions use none of these but the devices that their manifests give them: what else they know of the machine
+//! comes from their boot information.
 
 /// The PL011 UART that belongs to the normal world.
 pub const UART: usize = 0x0900_0000;
@@ -17,3 +18,11 @@ pub const HYPERVISOR_TIMER_INTID: u32 = 26;
 pub const COMMAND_LINE: usize = 0x4f00_0000;
 /// The longest command line, in bytes.
 pub const COMMAND_LINE_SIZE: usize = 4096;
+/// The PL031 real-time clock, and the INTID of its interrupt, which is level-triggered.
+pub const RTC: usize = 0x0901_0000;
+/// See [`RTC`].
+pub const RTC_INTID: u32 = 34;
+/// The PL061 general-purpose inputs and outputs, and the INTID of their interrupt, which is level-triggered.
+pub const GPIO: usize = 0x0903_0000;
+/// See [`GPIO`].
+pub const GPIO_INTID: u32 = 39;

@@ -74,6 +74,29 @@ pub mod hypervisor_timer {
         }
     }
 
+    /// Asserts the timer's interrupt from the counter value `deadline` on.
+    pub fn arm_at(deadline: u64) {
+        // SAFETY: the interrupt is masked or handled.
+        unsafe {
+            asm!(
+                "msr cnthp_cval_el2, {deadline}",
+                "msr cnthp_ctl_el2, {enable}",
+                "isb",
+                deadline = in(reg) deadline,
+                enable = in(reg) 1_u64,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Whether the timer asserts its interrupt.
+    pub fn is_due() -> bool {
+        let control: u64;
+        // SAFETY: reads a register that has no side effect.
+        unsafe { asm!("isb", "mrs {}, cnthp_ctl_el2", out(reg) control, options(nostack)) };
+        control & 0b101 == 0b101
+    }
+
     /// Disables the timer, which takes its interrupt back.
     pub fn disarm() {
         // SAFETY: as `arm`.

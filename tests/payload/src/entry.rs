@@ -139,8 +139,9 @@ extern "C" fn payload_prepare_core(index: usize) {
             unsafe { asm!("msr cpacr_el1, {}", "isb", in(reg) FPEN, options(nostack)) };
         }
         ExceptionLevel::El2 => {
-            /// RW: EL1 is AArch64. APK, API: keys and instructions of pointer authentication do not trap.
-            const HCR: u64 = 1 << 31 | 1 << 40 | 1 << 41;
+            /// FMO, IMO, AMO: interrupts come here once they are unmasked. RW: EL1 is AArch64. APK, API: keys and
+            /// instructions of pointer authentication do not trap.
+            const HCR: u64 = 0b111 << 3 | 1 << 31 | 1 << 40 | 1 << 41;
             /// RES1 bits, and A: alignment is checked. MMU and caches off.
             const SCTLR: u64 = 0x30c5_0830 | 1 << 1;
             /// RES1 bits without those that trap FP (TFP, 10), SVE (TZ, 8) and SME (TSM, 12).

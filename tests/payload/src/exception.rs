@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Exceptions that the payload takes: those that a test expects are skipped, any other is a panic.
+//! Exceptions that the payload takes: those that a test expects are skipped, interrupts go to the handler of their
+//! core, any other is a panic.
 
 use core::arch::{asm, global_asm};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::entry::{CORES, ExceptionLevel, core_index, exception_level};
 
@@ -30,9 +31,10 @@ const FROM_EL0: [u64; 2] = [8, 12];
 const EL1H: u64 = 0x3c5;
 /// SPSR_ELx.IL: the PSTATE that was asked for is illegal.
 const ILLEGAL: u64 = 1 << 20;
-/// The vectors of IRQ and FIQ at the current exception level with its own stack pointer.
+/// The vectors of IRQ, FIQ and SError at the current exception level with its own stack pointer.
 const IRQ: u64 = 5;
 const FIQ: u64 = 6;
+const SERROR: u64 = 7;
 /// PSTATE.I and PSTATE.F in SPSR.
 const MASKS: u64 = 1 << 7 | 1 << 6;
 
@@ -96,6 +98,8 @@ struct Expectation {
     address: AtomicU64,
     /// The vector of the last interrupt.
     interrupt: AtomicU64,
+    /// The [`Handler`] of interrupts; zero for none.
+    handler: AtomicUsize,
 }
 
 static EXPECTATIONS: [Expectation; CORES] = [const {
@@ -105,6 +109,7 @@ static EXPECTATIONS: [Expectation; CORES] = [const {
         syndrome: AtomicU64::new(0),
         address: AtomicU64::new(0),
         interrupt: AtomicU64::new(0),
+        handler: AtomicUsize::new(0),
     }
 }; CORES];
 
@@ -152,6 +157,56 @@ pub enum Interrupt {
     Irq,
     /// FIQ.
     Fiq,
+    /// SError.
+    SError,
+}
+
+/// What a core or an execution context does about its interrupts. It runs with all of them masked, and what it
+/// interrupted keeps all of its registers but FP, which no code of a payload uses unasked.
+pub type Handler = fn(Interrupt);
+
+/// Has this core's interrupts handled; what handled them before is returned.
+pub fn handle_with(handler: Option<Handler>) -> Option<Handler> {
+    let slot = &EXPECTATIONS[core_index()].handler;
+    let before = slot.load(Ordering::SeqCst);
+    slot.store(
+        handler.map_or(0, |handler| handler as usize),
+        Ordering::SeqCst,
+    );
+    handler_from(before)
+}
+
+fn handler_from(address: usize) -> Option<Handler> {
+    // SAFETY: not zero, so it is what `handle_with` stored: such a function.
+    (address != 0).then(|| unsafe { core::mem::transmute::<usize, Handler>(address) })
+}
+
+/// PSTATE.A, I and F, as DAIF has them.
+const DAIF_AIF: u64 = 7 << 6;
+
+/// Lets IRQ, FIQ and SError in until [`mask_interrupts`]. There is to be a handler.
+pub fn unmask_interrupts() {
+    install_vectors();
+    // SAFETY: the vectors keep all registers, and come back here.
+    unsafe { asm!("msr daifclr, #7", "isb", options(nostack)) };
+}
+
+/// Keeps IRQ, FIQ and SError out; whether all of them were.
+pub fn mask_interrupts() -> bool {
+    let before: u64;
+    // SAFETY: changes the masks alone.
+    unsafe { asm!("mrs {}, daif", "msr daifset, #7", out(reg) before, options(nostack)) };
+    before & DAIF_AIF == DAIF_AIF
+}
+
+/// Runs `work` with interrupts masked, and leaves the masks as they were.
+pub fn without_interrupts<T>(work: impl FnOnce() -> T) -> T {
+    let masked = mask_interrupts();
+    let result = work();
+    if !masked {
+        unmask_interrupts();
+    }
+    result
 }
 
 /// Lets interrupts in for a moment; the one that came. Both lines are masked again then.
@@ -190,6 +245,17 @@ extern "C" fn payload_exception(frame: &mut Frame, vector: u64) {
         return;
     }
     let expectation = &EXPECTATIONS[core_index()];
+    if let (IRQ | FIQ | SERROR, Some(handler)) = (
+        vector,
+        handler_from(expectation.handler.load(Ordering::SeqCst)),
+    ) {
+        handler(match vector {
+            IRQ => Interrupt::Irq,
+            FIQ => Interrupt::Fiq,
+            _ => Interrupt::SError,
+        });
+        return;
+    }
     if let IRQ | FIQ = vector {
         expectation.interrupt.store(vector, Ordering::SeqCst);
         frame.spsr |= MASKS;

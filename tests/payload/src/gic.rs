@@ -78,18 +78,41 @@ pub fn enable(intid: u32) {
 
 /// Acknowledges and ends the pending interrupt of highest priority that is enabled; `None` without one.
 pub fn take() -> Option<u32> {
+    let intid = acknowledge()?;
+    end(intid);
+    Some(intid)
+}
+
+/// Acknowledges the pending interrupt of highest priority that is enabled; `None` without one.
+pub fn acknowledge() -> Option<u32> {
     /// INTIDs from here on say that there is none.
     const FIRST_SPECIAL: u64 = 1020;
     let intid: u64;
     // SAFETY: the interrupt is the caller's, who enabled it.
+    unsafe { asm!("mrs {}, S3_0_C12_C12_0", "dsb sy", out(reg) intid, options(nostack)) }; // ICC_IAR1_EL1
+    u32::try_from(intid).ok().filter(|_| intid < FIRST_SPECIAL)
+}
+
+/// Ends the interrupt that was acknowledged last.
+pub fn end(intid: u32) {
+    // SAFETY: as `acknowledge`.
+    unsafe { asm!("msr S3_0_C12_C12_1, {}", "isb", in(reg) u64::from(intid), options(nostack)) }; // ICC_EOIR1_EL1
+}
+
+/// ICC_PMR_EL1 and ICC_RPR_EL1: the priority below which interrupts wait, and that of what runs.
+pub fn priorities() -> [u64; 2] {
+    let (mask, running);
+    // SAFETY: reads registers that have no side effect.
     unsafe {
-        asm!("mrs {}, S3_0_C12_C12_0", "dsb sy", out(reg) intid, options(nostack)); // ICC_IAR1_EL1
-        if intid >= FIRST_SPECIAL {
-            return None;
-        }
-        asm!("msr S3_0_C12_C12_1, {}", "isb", in(reg) intid, options(nostack)); // ICC_EOIR1_EL1
-    }
-    u32::try_from(intid).ok()
+        asm!(
+            "mrs {}, S3_0_C4_C6_0",
+            "mrs {}, S3_0_C12_C11_3",
+            out(reg) mask,
+            out(reg) running,
+            options(nomem, nostack)
+        )
+    };
+    [mask, running]
 }
 
 /// Whether the private interrupt `intid` (below 32) of core `core` is pending.
