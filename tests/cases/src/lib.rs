@@ -38,6 +38,7 @@ mod extended;
 mod hostile;
 mod identity;
 mod indirect;
+mod interrupts;
 mod leakage;
 mod mailbox;
 mod misbehaviour;
@@ -52,14 +53,16 @@ mod topology;
 mod versions;
 mod vm_buffers;
 
+use core::ops::Range;
+
 use case::{Case, NormalHalf, PartitionHalf};
 
 pub use normal_world::NormalWorld;
 pub use partition_world::PartitionWorld;
 
-/// The tables of all files, in the order in which their tests run. Tests that end a partition, and those
-/// that sum up the run, come last.
-const FILES: &[&[Case]] = &[
+/// The suite that every configuration with testers can run, but for what it lacks: the tables of its files in the
+/// order in which their tests run. Tests that end a partition, and those that sum up the run, come last.
+const TESTS: &[&[Case]] = &[
     setup::CASES,
     identity::CASES,
     discovery::CASES,
@@ -86,29 +89,52 @@ const FILES: &[&[Case]] = &[
     state::SUMMARY,
 ];
 
-/// How many tests there are.
-pub const COUNT: usize = {
+/// The suites, each with the word that runs it.
+const SUITES: [(&str, &[&[Case]]); 2] = [("tests", TESTS), ("interrupts", interrupts::FILES)];
+
+const fn count(files: &[&[Case]]) -> usize {
     let mut count = 0;
     let mut file = 0;
-    while file < FILES.len() {
-        count += FILES[file].len();
+    while file < files.len() {
+        count += files[file].len();
         file += 1;
     }
     count
-};
+}
+
+/// How many tests there are.
+pub const COUNT: usize = count(SUITES[0].1) + count(SUITES[1].1);
+
+/// The indexes of the tests of a suite; `None` if there is no such suite.
+pub fn suite(word: &str) -> Option<Range<usize>> {
+    let mut first = 0;
+    for (name, files) in SUITES {
+        let end = first + count(files);
+        if name == word {
+            return Some(first..end);
+        }
+        first = end;
+    }
+    None
+}
 
 /// Every test. A constant, so that a binary holds only what it takes of it.
 const ALL: [Case; COUNT] = {
-    let mut all = [FILES[0][0]; COUNT];
-    let (mut next, mut file) = (0, 0);
-    while file < FILES.len() {
-        let mut row = 0;
-        while row < FILES[file].len() {
-            all[next] = FILES[file][row];
-            next += 1;
-            row += 1;
+    let mut all = [TESTS[0][0]; COUNT];
+    let (mut next, mut suite) = (0, 0);
+    while suite < SUITES.len() {
+        let files = SUITES[suite].1;
+        let mut file = 0;
+        while file < files.len() {
+            let mut row = 0;
+            while row < files[file].len() {
+                all[next] = files[file][row];
+                next += 1;
+                row += 1;
+            }
+            file += 1;
         }
-        file += 1;
+        suite += 1;
     }
     all
 };

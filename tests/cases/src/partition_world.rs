@@ -13,6 +13,7 @@ use bulkhead_payload::system_register::{Values, pointer_keys};
 use bulkhead_payload::{Canary, Conduit, EntryState, Reply, Request, Text};
 
 use crate::case::PartitionHalf;
+use crate::interrupts::driver;
 use crate::negotiation::Negotiation;
 use crate::outcome::Outcome;
 use crate::protocol::{Caller, Payload, command, echo, kind, status};
@@ -169,6 +170,9 @@ impl PartitionWorld {
         let mut refusals = 0;
         loop {
             let event = self.call(next);
+            if !event.is(Function::Error) {
+                refusals = 0;
+            }
             next = match event.function() {
                 Some((Function::MsgSendDirectReq | Function::MsgSendDirectReq2, _)) => {
                     self.handle(event)
@@ -178,9 +182,15 @@ impl PartitionWorld {
                     if let Some(act) = self.on_run.take() {
                         act(&mut self);
                     }
+                    driver::poll();
+                    wait
+                }
+                Some((Function::Interrupt, _)) => {
+                    driver::entered(&mut self, &event);
                     wait
                 }
                 Some((Function::Error, _)) => {
+                    driver::wait_was_refused();
                     refusals += 1;
                     assert!(
                         refusals < 100,

@@ -2,6 +2,7 @@
 //! Runs tests in the normal world and prints what became of them.
 
 use core::fmt;
+use core::ops::Range;
 
 use bulkhead_payload::println;
 
@@ -52,13 +53,9 @@ impl fmt::Display for Totals {
     }
 }
 
-/// The indexes of the tests whose name contains `filter`.
-pub fn selected(filter: &str) -> impl Iterator<Item = usize> {
-    NAMES
-        .iter()
-        .enumerate()
-        .filter(move |(_, name)| name.contains(filter))
-        .map(|(index, _)| index)
+/// Those of `cases`, indexes of tests, whose name contains `filter`.
+pub fn selected(cases: Range<usize>, filter: &str) -> impl Iterator<Item = usize> {
+    cases.filter(move |&index| crate::name(index).contains(filter))
 }
 
 /// Prints the names of all tests.
@@ -69,10 +66,14 @@ pub fn list() {
     println!("[list] done");
 }
 
-/// Runs the tests whose name contains `filter`; all of them end as `world` did where that is an outcome.
-pub fn run(filter: &str, mut world: Result<&mut NormalWorld, &Outcome>) -> Totals {
+/// Runs those of `cases` whose name contains `filter`; all of them end as `world` did where that is an outcome.
+pub fn run(
+    cases: Range<usize>,
+    filter: &str,
+    mut world: Result<&mut NormalWorld, &Outcome>,
+) -> Totals {
     let mut totals = Totals::default();
-    for index in selected(filter) {
+    for index in selected(cases, filter) {
         one(
             &mut totals,
             index,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line.
 
+use core::ops::Range;
+
 use bulkhead_abi::Version;
 use bulkhead_cases::configurations::suite;
 use bulkhead_payload::{Text, board};
@@ -10,7 +12,7 @@ use bulkhead_payload::{Text, board};
 pub enum Verb {
     /// Show.
     Demo,
-    /// Run tests.
+    /// Run tests of [`Command::cases`].
     Tests,
     /// List tests.
     List,
@@ -31,6 +33,8 @@ pub struct Command {
     pub line: Text,
     /// What to do.
     pub verb: Verb,
+    /// The indexes of the tests of a suite.
+    pub cases: Range<usize>,
     /// A part of the names of tests.
     pub filter: Text,
     /// The FF-A version to speak.
@@ -67,6 +71,7 @@ impl Command {
         let mut command = Self {
             line,
             verb: Verb::Demo,
+            cases: 0..0,
             filter: Text::default(),
             version: Version::V1_2,
             sve: true,
@@ -83,11 +88,14 @@ impl Command {
             }
             match (index, word) {
                 (0, "demo") => command.verb = Verb::Demo,
-                (0, "tests") => command.verb = Verb::Tests,
                 (0, "list") => command.verb = Verb::List,
                 (0, "bench") => command.verb = Verb::Bench,
                 (0, "bad-spmc") => command.verb = Verb::BadSpmc,
                 (0, word) if suite(word).is_some() => command.verb = Verb::Suite,
+                (0, word) if let Some(cases) = bulkhead_cases::suite(word) => {
+                    command.verb = Verb::Tests;
+                    command.cases = cases;
+                }
                 (_, "no-sve") => command.sve = false,
                 (_, "version=1.0") => command.version = Version::V1_0,
                 (_, "version=1.1") => command.version = Version::V1_1,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `demo`, or none | shows discovery and direct messages of whatever partitions there are |
 //! | `tests [NAME]` | runs the two-world tests, or those whose name contains `NAME` |
+//! | `interrupts [NAME]` | the same of the tests of interrupts and timers |
 //! | `list` | prints the tests' names |
 //! | `bench` | makes each kind of call once in a marked window |
 //! | `bad-partitions`, `existing`, `optee`, `sparse` | runs the tests of that configuration |
@@ -82,7 +83,10 @@ fn start(command: &Command) -> TestResult<NormalWorld> {
 
 fn tests(command: &Command) -> Totals {
     let filter = command.filter.as_str();
-    if runner::selected(filter).next().is_none() {
+    if runner::selected(command.cases.clone(), filter)
+        .next()
+        .is_none()
+    {
         println!("[tests] no test has `{filter}` in its name");
     }
     let mut world = start(command).and_then(|mut world| {
@@ -90,7 +94,11 @@ fn tests(command: &Command) -> Totals {
         world.find_testers()?;
         Ok(world)
     });
-    runner::run(filter, world.as_mut().map_err(|why| &*why))
+    runner::run(
+        command.cases.clone(),
+        filter,
+        world.as_mut().map_err(|why| &*why),
+    )
 }
 
 fn suite(command: &Command) -> Totals {
