@@ -19,6 +19,7 @@ mod distributor;
 mod interface;
 mod line;
 mod redistributor;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use distributor::Distributor;
 pub use interface::{Interface, send_kick};
 pub use line::{Configuration, Line, Refused, Trigger};
 pub use redistributor::Redistributor;
+pub use routes::Routes;
 
 /// The SGI that tells the normal world's scheduler of pending notifications.
 pub const SCHEDULE_RECEIVER: u32 = 8;

@@ -2,8 +2,8 @@
 //! The interrupt controller of all cores: whose its redistributors are, and which interrupts partitions own.
 
 use bulkhead_arch::gicv3::{
-    self, Configuration, Distributor, Line, Redistributor, Refused, Trigger, device_priority,
-    is_private,
+    self, Configuration, Distributor, Line, Redistributor, Refused, Routes, Trigger,
+    device_priority, is_private,
 };
 use bulkhead_arch::mmio::Frame;
 use bulkhead_arch::percore::{self, PerCore};
@@ -32,27 +32,6 @@ struct Core {
     redistributor: Once<Redistributor<Frame>>,
 }
 
-/// Where the shared interrupts of partitions go.
-#[derive(Debug)]
-struct Routes {
-    /// Room for INTIDs, each with the index of the core where it is wanted.
-    wanted: &'static mut [(u32, usize)],
-    /// Those in front are taken.
-    count: usize,
-    /// Which cores are on, by index.
-    on: &'static mut [bool],
-}
-
-impl Routes {
-    /// The core that gets what is wanted on the core `wanted`: itself, or another one while it is off.
-    fn target(&self, wanted: usize) -> usize {
-        if self.on.get(wanted) == Some(&true) {
-            return wanted;
-        }
-        self.on.iter().position(|on| *on).unwrap_or(BOOT_CORE)
-    }
-}
-
 /// The interrupt controller, and the interrupts of partitions.
 #[derive(Debug)]
 pub struct Interrupts {
@@ -65,7 +44,7 @@ pub struct Interrupts {
     free_private: &'static mut [Configuration],
     /// The private interrupts of devices are those in front.
     private: usize,
-    /// Taken by whoever changes a route or a core's being on.
+    /// Of the shared ones. Locked by whoever changes a route, or comes on or goes off.
     routes: Mutex<Routes>,
 }
 
@@ -88,18 +67,14 @@ impl Interrupts {
         for distributor in mapped.distributors {
             distributor.set_up();
         }
-        let routes = Mutex::new(Routes {
-            wanted: &mut [],
-            count: 0,
-            on: arena.slice(cores.len(), |_, _| Ok::<_, ArenaFull>(false))?,
-        });
+        let on = arena.slice(cores.len(), |_, _| Ok::<_, ArenaFull>(false))?;
         Ok(Self {
             mapped,
             cores,
             free: &mut [],
             free_private: &mut [],
             private: 0,
-            routes,
+            routes: Mutex::new(Routes::new(on, BOOT_CORE)),
         })
     }
 
@@ -115,8 +90,8 @@ impl Interrupts {
         };
         self.free = arena.slice(count, |_, _| Ok::<_, ArenaFull>(0))?;
         self.free_private = arena.slice(count, |_, _| Ok::<_, ArenaFull>(nothing))?;
-        self.routes.lock().wanted =
-            arena.slice(count, |_, _| Ok::<_, ArenaFull>((0, BOOT_CORE)))?;
+        let shared = arena.slice(count, |_, _| Ok::<_, ArenaFull>((0, BOOT_CORE)))?;
+        self.routes.lock().make_room(shared);
         Ok(())
     }
 
@@ -171,11 +146,7 @@ impl Interrupts {
             line.configure(&configuration)?;
             let wanted = self.wanted(name, interrupt);
             let mut routes = self.routes.lock();
-            let count = routes.count;
-            if let Some(slot) = routes.wanted.get_mut(count) {
-                *slot = (intid, wanted);
-                routes.count += 1;
-            }
+            routes.add(intid, wanted);
             self.steer(&routes);
         }
         if priority != interrupt.priority() {
@@ -210,9 +181,9 @@ impl Interrupts {
 
     /// Has every shared interrupt of a partition go where `routes` say.
     fn steer(&self, routes: &Routes) {
-        for (intid, wanted) in routes.wanted.iter().take(routes.count) {
-            if let Some(core) = self.cores.get(routes.target(*wanted)) {
-                Distributor::route(self.mapped.distributors, *intid, core.affinity);
+        for (intid, core) in routes.iter() {
+            if let Some(core) = self.cores.get(core) {
+                Distributor::route(self.mapped.distributors, intid, core.affinity);
             }
         }
         sysreg::dsb();
@@ -245,9 +216,7 @@ impl Interrupts {
 
     fn set_on(&self, index: usize, is_on: bool) {
         let mut routes = self.routes.lock();
-        if let Some(on) = routes.on.get_mut(index) {
-            *on = is_on;
-        }
+        routes.set_on(index, is_on);
         self.steer(&routes);
     }
 
@@ -299,14 +268,11 @@ impl Interrupts {
             return false;
         }
         let mut routes = self.routes.lock();
-        let count = routes.count;
-        let mut known = routes.wanted.iter_mut().take(count);
-        let Some((_, wanted)) = known.find(|(known, _)| *known == intid) else {
-            return false;
-        };
-        *wanted = core;
-        self.steer(&routes);
-        true
+        let known = routes.want(intid, core);
+        if known {
+            self.steer(&routes);
+        }
+        known
     }
 
     /// [`kick`](Self::kick) for all cores but `own`.
