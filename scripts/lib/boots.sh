@@ -125,6 +125,12 @@ machine_of() { [ "$1" != interrupts ] || printf -- '-machine\nacpi=off\n-rtc\ncl
 
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
 boot_config() {
+    # Read by lib/qemu.sh.
+    # shellcheck disable=SC2034
+    case $1 in
+    linux-optee) qemu_typist=1 ;;
+    *) qemu_typist= ;;
+    esac
     case $1 in
     linux | linux-*)
         shift

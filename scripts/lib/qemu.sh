@@ -35,9 +35,11 @@ command_line_address=0x4f000000
 quiet_lines='QEMU System Power off|BL2: Skip loading|PSCI Power Domain Map|Domain Node :|CPU Node :'
 
 # What has to be set by the caller of qemu_boot, if at all: qemu_live=1 shows both consoles while it runs;
-# qemu_icount=SHIFT counts instructions instead of time, which makes a run deterministic.
+# qemu_icount=SHIFT counts instructions instead of time, which makes a run deterministic; qemu_typist=1 has the typist sit
+# at both consoles.
 qemu_live=
 qemu_icount=
+qemu_typist=
 
 # command_line FILE WORD...: writes the file that the normal world's command line is loaded from.
 command_line() {
@@ -82,6 +84,28 @@ show_consoles() {
         }'
 }
 
+# How long the typist waits for what is to come, in tenths of a second.
+typist_patience=200
+
+# typist OUT_PREFIX: for each line `[type] CHARACTERS, REGEX` of the normal world, types the characters on the secure
+# console, and then on the normal world's a line: `yes` once the secure console has shown what REGEX matches, else `no`.
+typist() {
+    exec 3<>"$1.nwd.in" 4<>"$1.sec.in"
+    typist_lines=0
+    while sleep 0.1; do
+        typist_line=$(tr '\r' '.' <"$1.nwd.log" | sed -n 's/^\[type\] \(.*\)\.$/\1/p' | sed -n "$((typist_lines + 1))p")
+        [ -n "$typist_line" ] || continue
+        typist_lines=$((typist_lines + 1))
+        printf '%s' "${typist_line%%, *}" >&4
+        typist_left=$typist_patience
+        until grep -qE -e "${typist_line#*, }" "$1.sec.log" || [ "$typist_left" -eq 0 ]; do
+            sleep 0.1
+            typist_left=$((typist_left - 1))
+        done
+        if [ "$typist_left" -gt 0 ]; then say yes >&3; else say no >&3; fi
+    done
+}
+
 # qemu_boot FLASH OUT_PREFIX TIMEOUT CPU MTE SMP [ARGUMENT...]: boots the flash image; leaves the normal world's console
 # in OUT_PREFIX.nwd.log, the secure one in .sec.log and QEMU's own words in .qemu.log. Answers QEMU's status, or 124
 # when the time (in seconds) was up.
@@ -96,10 +120,22 @@ qemu_boot() {
     # The emulator's own pointer authentication is much faster than the architecture's.
     [ "$boot_cpu" = max ] && boot_cpu=max,pauth-impdef=on
     [ -n "$qemu_icount" ] && set -- -icount "shift=$qemu_icount,sleep=off" -seed 1 "$@"
-    rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.status"
+    rm -f "$boot_prefix.nwd.log" "$boot_prefix.sec.log" "$boot_prefix.nwd.in" "$boot_prefix.sec.in" "$boot_prefix.status"
+    boot_nwd=path=$boot_prefix.nwd.log
+    boot_sec=path=$boot_prefix.sec.log
+    boot_typist=
+    if [ -n "$qemu_typist" ]; then
+        mkfifo "$boot_prefix.nwd.in" "$boot_prefix.sec.in" || return 1
+        : >"$boot_prefix.nwd.log"
+        : >"$boot_prefix.sec.log"
+        typist "$boot_prefix" </dev/null >/dev/null 2>&1 &
+        boot_typist=$!
+        boot_nwd=$boot_nwd,input-path=$boot_prefix.nwd.in
+        boot_sec=$boot_sec,input-path=$boot_prefix.sec.in
+    fi
     set -- -M "virt,secure=on,virtualization=on,gic-version=3,mte=$boot_mte" -cpu "$boot_cpu" -smp "$boot_smp" -m 2G \
-        -display none -monitor none -nodefaults -serial "file:$boot_prefix.nwd.log" -serial "file:$boot_prefix.sec.log" \
-        -bios "$boot_flash" "$@"
+        -display none -monitor none -nodefaults -chardev "file,id=nwd,$boot_nwd" -chardev "file,id=sec,$boot_sec" \
+        -serial chardev:nwd -serial chardev:sec -bios "$boot_flash" "$@"
     boot_status=0
     if [ -n "$qemu_live" ]; then
         { timed_qemu "$@" -trace memory_region_ops_write 2>&1 || printf '%s\n' "$?" >"$boot_prefix.status"; } | show_consoles
@@ -108,6 +144,7 @@ qemu_boot() {
         timed_qemu "$@" >"$boot_prefix.qemu.log" 2>&1 || boot_status=$?
         [ "$boot_status" -eq 0 ] || [ "$boot_status" -eq 124 ] || cat "$boot_prefix.qemu.log" >&2
     fi
+    [ -z "$boot_typist" ] || kill "$boot_typist"
     for boot_log in "$boot_prefix.nwd.log" "$boot_prefix.sec.log"; do
         if [ -e "$boot_log" ]; then sed -i 's/\r//g' "$boot_log"; else : >"$boot_log"; fi
     done
