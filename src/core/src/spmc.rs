@@ -129,6 +129,11 @@ impl<H: Hardware> CoreState<H> {
         self.current.as_ref().map(|current| current.vcpu)
     }
 
+    /// Why that runs, and for whom.
+    pub fn activation(&self) -> Option<Activation> {
+        self.current.as_ref().map(|current| current.activation)
+    }
+
     /// The registers of whoever made the call that is handled: the running partition, or the
     /// normal world when none runs.
     pub(crate) fn caller(&mut self) -> &mut Registers {

@@ -19,7 +19,7 @@ use crate::hardware::{Hardware, SystemRegister, VcpuContext};
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::vcpu::{Vcpu, VcpuRef};
+use crate::vcpu::{StateName, Vcpu, VcpuRef};
 use crate::virtual_interrupt::INTID_VIRTUAL_TIMER;
 
 /// A deadline that does not come.
@@ -176,6 +176,11 @@ impl Timers {
         self.next.load(Ordering::Acquire)
     }
 
+    /// Whether the context has to wait until it may handle interrupts again.
+    fn waits_for_budget(&self) -> bool {
+        self.all.lock().budget != NEVER
+    }
+
     /// All off.
     pub(crate) fn reset(&self) {
         self.change(|all| {
@@ -251,6 +256,22 @@ impl Timers {
             next if self.all.lock().home == core => next,
             _ => NEVER,
         }
+    }
+}
+
+impl<H: Hardware> Vcpu<H> {
+    /// The counter value at which S-EL2 comes back for the context; [`NEVER`] for not at all.
+    pub fn next_deadline(&self) -> u64 {
+        self.timers.next()
+    }
+
+    /// Whether a core has to enter the context for an interrupt: it waits, is not left to the scheduler, and may
+    /// handle one now.
+    pub fn is_due(&self) -> bool {
+        self.state() == StateName::Waiting
+            && self.interrupts.wakes()
+            && !self.interrupts.is_left()
+            && !self.timers.waits_for_budget()
     }
 }
 

@@ -31,7 +31,7 @@ impl VcpuRef {
     /// Context `vcpu` of the partition at `partition`; `None` where 16 bits, which is all that FF-A
     /// has for either, do not suffice.
     #[inline]
-    pub(crate) fn new(partition: usize, vcpu: usize) -> Option<Self> {
+    pub fn new(partition: usize, vcpu: usize) -> Option<Self> {
         let partition = u16::try_from(partition).ok()?;
         let vcpu = u16::try_from(vcpu).ok()?;
         Some(Self(u32::from(partition) << 16 | u32::from(vcpu)))
@@ -337,7 +337,7 @@ impl<H: Hardware> Vcpu<H> {
     }
 
     /// Whom it awaited when it was last so entered.
-    pub(crate) fn callee(&self) -> VcpuRef {
+    pub fn callee(&self) -> VcpuRef {
         VcpuRef(self.callee.load(Ordering::Relaxed))
     }
 

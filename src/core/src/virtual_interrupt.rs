@@ -405,7 +405,7 @@ impl VirtualInterrupts {
 
     /// Whether the context, which goes to wait, has to be given cycles for one.
     #[inline]
-    pub(crate) fn needs_cycles(&self) -> bool {
+    pub fn needs_cycles(&self) -> bool {
         self.summary.load(Ordering::Acquire) & (WAKES | CALLED) != 0
     }
 
@@ -427,7 +427,7 @@ impl VirtualInterrupts {
 
     /// What is to be signalled.
     #[inline]
-    pub(crate) fn lines(&self) -> Lines {
+    pub fn lines(&self) -> Lines {
         Lines(self.summary.load(Ordering::Acquire) & Lines::ALL)
     }
 

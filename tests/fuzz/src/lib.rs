@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod memory;
 pub mod package;
 pub mod seeds;
+pub mod storm;
 pub mod transfer_list;
 pub mod tree;
 
