@@ -29,6 +29,7 @@ boots() {
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     interrupts             | interrupts     | release | max         | on  | 4 | 4 | interrupts     |
+    interrupts-storm       | interrupts     | release | max         | on  | 4 | 6 | interrupts cv_storm seconds=120 |
     interrupts-1           | interrupts     | release | max         | on  | 1 | 0 | interrupts     |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
     smp-1                  | smp            | release | max         | on  | 1 | 4 | tests _under_ seconds=1 cycles=100 |

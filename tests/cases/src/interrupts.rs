@@ -17,6 +17,7 @@ mod idle;
 mod paravirtual;
 mod routing;
 mod scene;
+mod storm;
 mod switch;
 mod timers;
 
@@ -32,6 +33,7 @@ pub(crate) const FILES: &[&[Case]] = &[
     idle::CASES,
     switch::CASES,
     clocks::CASES,
+    storm::CASES,
     ending::CASES,
     state::SUMMARY,
 ];

@@ -100,7 +100,8 @@ impl Device {
     /// Whether the interrupt is asserted.
     pub fn is_raised(self) -> bool {
         match self {
-            Self::Rtc => self.read(rtc::MASK) & self.read(rtc::RAW) & BIT != 0,
+            // What `clear` does last, so that nobody raises it before that is done.
+            Self::Rtc => self.read(rtc::RAW) & BIT != 0,
             Self::Gpio => self.read(gpio::ENABLE) & BIT != 0,
         }
     }

@@ -15,11 +15,11 @@ use bulkhead_payload::exception::{
     self, Interrupt, handle_with, mask_interrupts, unmask_interrupts, without_interrupts,
 };
 use bulkhead_payload::panic::foreign_address;
-use bulkhead_payload::timers::{Timer, wait_for_event, wait_for_interrupt};
-use bulkhead_payload::{Conduit, Reply, Request, memory, paravirtual};
+use bulkhead_payload::timers::{ENABLE, Timer, wait_for_event, wait_for_interrupt};
+use bulkhead_payload::{Canary, Conduit, Reply, Request, memory, paravirtual};
 
 use crate::case::PartitionHalf;
-use crate::outcome::TestResult;
+use crate::outcome::{TestResult, Verdict};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half};
 use crate::{bench, ensure, fail};
@@ -40,6 +40,8 @@ pub(crate) const HALVES: &[PartitionHalf] = &[
     twice_half,
     set_half,
     halt_half,
+    bind_half,
+    super::storm::partition::storm_half,
 ];
 
 /// The halves' numbers.
@@ -81,6 +83,10 @@ pub(crate) mod half {
     /// Does WFI so many times, and then WFE so many times. With bit 32 of the first count set, an IPI to itself is
     /// pending and masked meanwhile.
     pub const HALT: usize = 13;
+    /// Binds notifications of the endpoint in the first argument, or unbinds them if the third one is zero.
+    pub const BIND: usize = 14;
+    /// See [`storm_half`](crate::interrupts::storm::partition::storm_half).
+    pub const STORM: usize = 15;
 }
 
 /// What [`half::PREPARE`] is told.
@@ -98,8 +104,10 @@ pub(crate) mod flag {
     pub const TIMERS: u64 = 1 << 4;
     /// The managed exit interrupt is enabled.
     pub const MANAGED_EXIT: u64 = 1 << 5;
-    /// The handler ends a bench window first.
+    /// The handler ends a bench window first; the first WFI begins one.
     pub const BENCH: u64 = 1 << 6;
+    /// The notification pending interrupt is enabled, and its handler gets what VMs signalled.
+    pub const NOTIFIED: u64 = 1 << 8;
     /// When FFA_INTERRUPT enters the partition, it sends a direct request to the partition in the third argument
     /// before it handles the interrupt.
     pub const ASKS: u64 = 1 << 7;
@@ -133,6 +141,8 @@ pub(crate) mod count {
     pub const ASKED: usize = 16;
     pub const ASKED_STATUS: usize = 17;
     pub const UNBLOCKED: usize = 18;
+    /// Timers that [`arm_if_free`](super::arm_if_free) set.
+    pub const ARMED: usize = 19;
 }
 
 /// How many counts there are.
@@ -155,6 +165,8 @@ struct Context {
     flags: AtomicU64,
     device: AtomicU64,
     asks: AtomicU64,
+    /// The partition's id.
+    own: AtomicU64,
     /// Periods of the timers, in ticks.
     periods: [AtomicU64; 2],
     /// Its spin is to end.
@@ -169,6 +181,7 @@ static CONTEXTS: [Context; CORES] = [const {
         flags: AtomicU64::new(0),
         device: AtomicU64::new(0),
         asks: AtomicU64::new(0),
+        own: AtomicU64::new(0),
         periods: [const { AtomicU64::new(0) }; 2],
         leave: AtomicU64::new(0),
         active: AtomicU64::new(0),
@@ -210,7 +223,10 @@ impl Context {
                 self.add(count::MANAGED_EXIT);
                 self.leave.store(1, Ordering::Relaxed);
             }
-            INTID_NOTIFICATION_PENDING => self.add(count::NOTIFICATION),
+            INTID_NOTIFICATION_PENDING => {
+                self.add(count::NOTIFICATION);
+                self.get_notifications();
+            }
             intid if self.device().map(Device::intid) == Some(intid) => {
                 self.add(count::DEVICE);
                 if let (Some(device), false) = (self.device(), self.has(flag::STUCK)) {
@@ -222,6 +238,14 @@ impl Context {
         if !self.has(flag::ACTIVE) && !paravirtual::deactivate(intid) {
             self.add(count::NOT_DEACTIVATED);
         }
+    }
+
+    /// Takes what VMs signalled to this partition.
+    fn get_notifications(&self) {
+        const FROM_VMS: u64 = 2;
+        let own = self.own.load(Ordering::Relaxed);
+        let request = Request::ffa(Function::NotificationGet, Width::W32).with([own, FROM_VMS]);
+        request.issue(Conduit::Smc, Canary::NONE);
     }
 
     /// The timer fired: it goes on with its period, or stops.
@@ -292,11 +316,35 @@ pub(crate) fn wait_was_refused() {
     context().add(count::WAIT_REFUSED);
 }
 
+/// The reply to a request: while the partition awaits an answer, an interrupt may come, and FFA_RUN of the context in w1
+/// goes on.
+pub(crate) fn await_answer(world: &mut PartitionWorld, mut reply: Reply) -> Reply {
+    while reply.is(Function::Interrupt) {
+        context().add(count::UNBLOCKED);
+        poll();
+        reply = world.call(Request::run(reply.sender(), reply.receiver().0));
+    }
+    reply
+}
+
+/// Arms a timer for so many ticks from now, unless it is armed.
+pub(crate) fn arm_if_free(timer: Timer, ticks: u64) {
+    without_interrupts(|| {
+        if timer.control() & ENABLE == 0 {
+            timer.arm(timer.count() + ticks);
+            context().add(count::ARMED);
+        }
+    });
+}
+
 fn timer(which: u64) -> Timer {
     Timer::ALL[which as usize & 1]
 }
 
-fn prepare_half(_: &mut PartitionWorld, [flags, device, asks]: [u64; 3]) -> TestResult<[u64; 4]> {
+fn prepare_half(
+    world: &mut PartitionWorld,
+    [flags, device, asks]: [u64; 3],
+) -> TestResult<[u64; 4]> {
     let context = context();
     mask_interrupts();
     for timer in Timer::ALL {
@@ -314,6 +362,7 @@ fn prepare_half(_: &mut PartitionWorld, [flags, device, asks]: [u64; 3]) -> Test
     context.flags.store(flags, Ordering::Relaxed);
     context.device.store(device, Ordering::Relaxed);
     context.asks.store(asks, Ordering::Relaxed);
+    context.own.store(world.id().0.into(), Ordering::Relaxed);
     handle_with(Some(handle));
     let line = if flags & flag::FIQ == 0 {
         Line::Irq
@@ -331,6 +380,7 @@ fn prepare_half(_: &mut PartitionWorld, [flags, device, asks]: [u64; 3]) -> Test
         wanted(flags & flag::TIMERS != 0, intid)?;
     }
     wanted(flags & flag::MANAGED_EXIT != 0, INTID_MANAGED_EXIT)?;
+    wanted(flags & flag::NOTIFIED != 0, INTID_NOTIFICATION_PENDING)?;
     if let Some(device) = context.device() {
         device.clear();
         wanted(true, device.intid())?;
@@ -412,6 +462,9 @@ fn idle_half(_: &mut PartitionWorld, [which, ticks, _]: [u64; 3]) -> TestResult<
     }
     let mut idled = 0;
     while context.get(fired) == before {
+        if context.has(flag::BENCH) && idled == 0 {
+            bench::begin();
+        }
         wait_for_interrupt();
         idled += 1;
         if !context.has(flag::UNMASKED) {
@@ -424,13 +477,8 @@ fn idle_half(_: &mut PartitionWorld, [which, ticks, _]: [u64; 3]) -> TestResult<
 fn ask_half(world: &mut PartitionWorld, [what, a, b]: [u64; 3]) -> TestResult<[u64; 4]> {
     let (to, half) = (EndpointId(what as u16), (what >> 16 & 0xffff) as usize);
     let payload = run_half(world.case(), half, [a, b, 0]);
-    let mut reply = world.direct(Width::W64, to, payload);
-    while reply.is(Function::Interrupt) {
-        // An interrupt came while it awaited the answer, of the context in w1.
-        context().add(count::UNBLOCKED);
-        poll();
-        reply = world.call(Request::run(reply.sender(), reply.receiver().0));
-    }
+    let reply = world.direct(Width::W64, to, payload);
+    let reply = await_answer(world, reply);
     let results = world.results(to, &reply)?;
     let left = context().leave.load(Ordering::Relaxed);
     context().leave.store(0, Ordering::Relaxed);
@@ -525,6 +573,21 @@ fn halt_half(_: &mut PartitionWorld, [wfi, wfe, _]: [u64; 3]) -> TestResult<[u64
     }
     ensure!(pended, "an IPI to itself was refused");
     Ok([SPUN, 0, 0, 0])
+}
+
+fn bind_half(world: &mut PartitionWorld, [from, bitmap, binds]: [u64; 3]) -> TestResult<[u64; 4]> {
+    let ids = EndpointId::pair(EndpointId(from as u16), world.id());
+    if binds != 0 {
+        let bind = [ids, 0, bitmap, 0];
+        world.ffa(Function::NotificationBind, bind).succeeded()?;
+    } else {
+        context().get_notifications();
+        let unbind = [ids, 0, bitmap, 0];
+        world
+            .ffa(Function::NotificationUnbind, unbind)
+            .succeeded()?;
+    }
+    Ok(NO_RESULTS)
 }
 
 fn twice_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
