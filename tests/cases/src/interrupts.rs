@@ -20,6 +20,7 @@ mod scene;
 mod storm;
 mod switch;
 mod timers;
+pub mod windows;
 
 use crate::case::Case;
 use crate::state;

@@ -57,6 +57,7 @@ use core::ops::Range;
 
 use case::{Case, NormalHalf, PartitionHalf};
 
+pub use interrupts::windows;
 pub use normal_world::NormalWorld;
 pub use partition_world::PartitionWorld;
 

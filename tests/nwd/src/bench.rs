@@ -10,9 +10,10 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Function, Uuid, Version, Width};
 use bulkhead_cases::negotiation::version_request;
 use bulkhead_cases::normal_world::rxtx_map;
+use bulkhead_cases::outcome::TestResult;
 use bulkhead_cases::partition_list::{COUNT_ONLY, get, request};
 use bulkhead_cases::protocol::{Caller, command, echo};
-use bulkhead_cases::{NormalWorld, bench};
+use bulkhead_cases::{NormalWorld, bench, windows};
 use bulkhead_payload::{Conduit, Reply, Request, Text, call, println};
 
 /// Makes all calls and prints their names.
@@ -32,6 +33,9 @@ pub fn run(version: Version) {
     }
     println!("[bench] done");
 }
+
+/// A window that a partition's half has a part in.
+type Window = fn(&mut NormalWorld, EndpointId) -> TestResult;
 
 struct Bench<'a> {
     world: &'a mut NormalWorld,
@@ -125,6 +129,16 @@ impl Bench<'_> {
             |_| {},
             |reply| reply.is(Function::MsgWait),
         );
+        let windows: [(&str, Window); 2] = [
+            ("secure_interrupt_to_its_handler", windows::interrupt),
+            ("wfi_to_the_normal_world", windows::idle),
+        ];
+        for (name, window) in windows {
+            match window(self.world, first) {
+                Ok(()) => self.push(format_args!("[bench] {name}")),
+                Err(why) => self.push(format_args!("[bench-skipped] {name}: {why}")),
+            }
+        }
         let Some(&second) = echoing.get(1) else {
             self.push(format_args!(
                 "[bench-skipped] messages between partitions: only {first} answers"
