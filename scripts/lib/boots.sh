@@ -24,7 +24,7 @@ boots() {
     overflow               | overflow       | debug   | max         | on  | 4 | 4 | bad-spmc       |
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
-    linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 | \[linux\] SRI
+    linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 nohz=off | \[linux\] SRI
     linux-kvm              | linux-kvm      | release | max         | on  | 4 | 4 | loglevel=4 | \[kvm\] Linux .* mode initialized
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
@@ -93,7 +93,7 @@ config_flash() {
     config_tfa "$1"
     spmc_image "$1" "$2"
     case $1 in
-    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && notify_initramfs "$3" ;;
+    linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && modules_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
     linux-optee) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
     *)

@@ -73,8 +73,14 @@ linux_module() {
             "$3/$1.part.o" "$3/$1.module.o"
 }
 
-# notify_initramfs OUT_DIR: leaves OUT_DIR/initramfs.cpio with the module that gets notifications.
-notify_initramfs() {
-    logged "$1/module.log" linux_module bulkhead_notify "$root/tests/clients/linux/notify.c" "$1/module" &&
-        linux_initramfs "$1" linux "$1/module/bulkhead_notify.ko"
+# linux_test_modules OUT_DIR: leaves the modules of tests/clients/linux there.
+linux_test_modules() {
+    linux_module bulkhead_notify "$root/tests/clients/linux/notify.c" "$1" &&
+        linux_module bulkhead_ticks "$root/tests/clients/linux/ticks.c" "$1"
+}
+
+# modules_initramfs OUT_DIR: leaves OUT_DIR/initramfs.cpio with the modules of tests/clients/linux.
+modules_initramfs() {
+    logged "$1/module.log" linux_test_modules "$1/module" &&
+        linux_initramfs "$1" linux "$1/module/bulkhead_notify.ko" "$1/module/bulkhead_ticks.ko"
 }
