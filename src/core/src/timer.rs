@@ -225,8 +225,9 @@ impl Timers {
         self.next() != NEVER && self.all.lock().home == NOWHERE
     }
 
-    /// What is over at `now`, if `core` keeps the deadlines. Each is told once.
-    fn fire(&self, core: usize, now: u64) -> Fired {
+    /// What is over at `now`, if `core` keeps the deadlines. Each is told once, to `told` before anybody can set the
+    /// timer anew.
+    fn fire(&self, core: usize, now: u64, told: impl FnOnce(Fired)) -> Fired {
         if self.next() > now {
             return Fired::default();
         }
@@ -241,11 +242,13 @@ impl Timers {
                 }
                 fired
             };
-            Fired {
+            let fired = Fired {
                 physical: fire(&mut all.physical.due),
                 virtual_: fire(&mut all.virtual_.due),
                 budget: fire(&mut all.budget),
-            }
+            };
+            told(fired);
+            fired
         })
     }
 
@@ -385,7 +388,15 @@ impl<H: Hardware> Spmc<H> {
             else {
                 continue;
             };
-            let fired = slot.timers.fire(core.index, now);
+            let emulated = hw.traps_virtual_timer();
+            let fired = slot.timers.fire(core.index, now, |fired| {
+                if fired.physical {
+                    slot.interrupts.pend(Which::Physical.intid());
+                }
+                if fired.virtual_ && emulated {
+                    slot.interrupts.pend(Which::Virtual.intid());
+                }
+            });
             if fired != Fired::default() {
                 self.fire_one(core, name, slot, fired, hw);
             }
@@ -405,10 +416,10 @@ impl<H: Hardware> Spmc<H> {
         if fired.budget {
             core.due = true;
         }
-        if fired.physical {
-            slot.interrupts.pend(Which::Physical.intid());
-        }
-        if fired.virtual_ && self.virtual_timer_is_over(core, name, slot, hw) {
+        if fired.virtual_
+            && !hw.traps_virtual_timer()
+            && self.virtual_timer_is_over(core, name, slot, hw)
+        {
             slot.interrupts.pend(Which::Virtual.intid());
         }
         if fired.physical || fired.virtual_ {
@@ -425,9 +436,6 @@ impl<H: Hardware> Spmc<H> {
         slot: &Vcpu<H>,
         hw: &mut H,
     ) -> bool {
-        if hw.traps_virtual_timer() {
-            return true;
-        }
         let mut mask = |context: &mut H::Context| {
             let now = hw.now();
             let due = hw.virtual_timer(context).unwrap_or(NEVER);
@@ -484,18 +492,19 @@ impl<H: Hardware> Spmc<H> {
             }
             Direction::Write => {
                 let value = operand.map_or(0, |operand| *operand);
-                let due = slot.timers.change(|all| {
+                // In one step, since another core may have kept the deadlines until now.
+                slot.timers.change(|all| {
+                    all.home = core.index;
                     let timer = all.timer(which);
                     write(timer, register, value, now.wrapping_sub(offset));
                     timer.set(offset);
-                    timer.due
+                    // What the partition has not fetched belonged to the setting before.
+                    slot.interrupts.withdraw(which.intid());
+                    if timer.due <= now {
+                        timer.due = NEVER;
+                        slot.interrupts.pend(which.intid());
+                    }
                 });
-                // What the partition has not fetched belonged to the setting before.
-                slot.interrupts.withdraw(which.intid());
-                if due <= now {
-                    slot.timers.change(|all| all.timer(which).due = NEVER);
-                    slot.interrupts.pend(which.intid());
-                }
             }
         }
         current.context.skip_instruction();
@@ -590,10 +599,14 @@ mod tests {
         let timers = Timers::new();
         timers.move_to(1);
         timers.change(|all| all.physical.due = 50);
-        assert_eq!(timers.fire(1, 49), Fired::default());
-        assert_eq!(timers.fire(0, 60), Fired::default(), "another core's");
-        assert!(timers.fire(1, 60).physical);
-        assert_eq!(timers.fire(1, 60), Fired::default());
+        assert_eq!(timers.fire(1, 49, |_| {}), Fired::default());
+        assert_eq!(
+            timers.fire(0, 60, |_| {}),
+            Fired::default(),
+            "another core's"
+        );
+        assert!(timers.fire(1, 60, |_| {}).physical);
+        assert_eq!(timers.fire(1, 60, |_| {}), Fired::default());
         assert_eq!(timers.next(), NEVER);
     }
 
