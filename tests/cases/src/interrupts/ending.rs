@@ -8,7 +8,7 @@ use bulkhead_payload::{Request, cores, gic};
 
 use super::cases_of_driver;
 use super::driver::{flag, half};
-use super::scene::{Part, counts, event, half_request, prepare, progress, quiet};
+use super::scene::{Part, counts, event, half_request, prepare, progress, quiet, route};
 use crate::ensure;
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, Verdict, equal};
@@ -65,6 +65,7 @@ fn i4_a_partition_that_never_stops_handling_its_interrupt_loses_the_core(
     let id = Part::Gpio.id(world)?;
     let flags = flag::STUCK | flag::UNMASKED;
     prepare(world, id, flags, Some(Device::Gpio))?;
+    route(world, id, Device::Gpio, 0)?;
     let [calm, _] = progress(TIME);
     let begin = counter::now();
     Device::Gpio.raise();

@@ -23,8 +23,8 @@ use bulkhead_payload::{Request, gic, println};
 use super::cases_of_driver;
 use super::driver::{COUNTS, count, flag, half};
 use super::scene::{
-    Counts, NWD, Part, counts, counts_on, half_request, invoke_on, results_of, same_priorities,
-    settled, start_on,
+    Counts, NWD, Part, counts, counts_on, half_request, invoke_on, results_of, route,
+    same_priorities, settled, start_on,
 };
 use crate::ensure;
 use crate::normal_world::NormalWorld;
@@ -253,6 +253,10 @@ fn cv_storm_of_interrupts_loses_and_doubles_nothing(world: &mut NormalWorld) -> 
     for part in PARTS {
         let counts = all_counts(world, &mut others, part)?;
         check(&sum, part, &counts)?;
+    }
+    for (device, owner) in DEVICES {
+        let owner = owner.id(world)?;
+        route(world, owner, device, 0)?;
     }
     for part in PARTS {
         let id = part.id(world)?;
