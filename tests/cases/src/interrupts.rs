@@ -13,6 +13,7 @@ pub(crate) mod driver;
 mod clocks;
 mod device;
 mod ending;
+mod halves;
 mod idle;
 mod paravirtual;
 mod routing;
@@ -20,6 +21,7 @@ mod scene;
 mod storm;
 mod switch;
 mod timers;
+mod waiting;
 pub mod windows;
 
 use crate::case::Case;
@@ -30,6 +32,7 @@ pub(crate) const FILES: &[&[Case]] = &[
     paravirtual::CASES,
     device::CASES,
     routing::CASES,
+    waiting::CASES,
     timers::CASES,
     idle::CASES,
     switch::CASES,
@@ -39,14 +42,14 @@ pub(crate) const FILES: &[&[Case]] = &[
     state::SUMMARY,
 ];
 
-/// The table of a file of the suite: the names of its tests. The halves of all are [`driver::HALVES`].
+/// The table of a file of the suite: the names of its tests. The halves of all are [`halves::HALVES`].
 macro_rules! cases_of_driver {
     ($($normal:ident;)*) => {
         /// The tests of this file.
         pub(crate) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
             name: stringify!($normal),
             normal: $normal,
-            halves: $crate::interrupts::driver::HALVES,
+            halves: $crate::interrupts::halves::HALVES,
         }),*];
     };
 }

@@ -13,7 +13,8 @@ use bulkhead_payload::timers::wait_for_interrupt;
 use bulkhead_payload::{gic, println};
 
 use super::cases_of_driver;
-use super::driver::{count, flag, half};
+use super::driver::{count, flag};
+use super::halves::half;
 use super::scene::{Part, counts, prepare, quiet};
 use crate::ensure;
 use crate::normal_world::NormalWorld;

@@ -3,20 +3,22 @@
 //! C-10 and C-13 of the features, I5, I17 and K5 of the abuse cases.
 
 use bulkhead_abi::Function;
+use bulkhead_payload::cores::Core;
 use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::devices::Device;
-use bulkhead_payload::gic;
+use bulkhead_payload::{fp, gic};
 
 use super::cases_of_driver;
-use super::driver::{LEAVES, SPUN, count, flag, half};
+use super::driver::{count, flag};
+use super::halves::{LEAVES, SPUN, half};
 use super::scene::{
     Part, WAYS, all_handled, complete, counts, event, half_request, prepare, quiet, raise_from,
     results_of, route, same_priorities, second_core, settled, start_on,
 };
-use crate::ensure;
 use crate::normal_world::{LONG_SPIN, NormalWorld};
 use crate::outcome::{TestResult, equal};
 use crate::protocol::Caller;
+use crate::{ensure, skip};
 
 cases_of_driver! {
     c02_an_interrupt_in_the_normal_world_is_delivered_once;
@@ -30,6 +32,8 @@ cases_of_driver! {
     c10_an_interrupt_that_another_core_takes_is_delivered_once;
     k5_an_interrupt_waits_for_a_partition_that_masks_it;
     i17_an_interrupt_leaves_priorities_as_they_were;
+    i1_an_interrupt_that_is_gone_before_it_is_taken_disturbs_nobody;
+    l3_fp_registers_of_all_survive_handlers_that_use_them;
 }
 
 /// How long another core waits before it raises an interrupt, in microseconds.
@@ -284,4 +288,78 @@ fn i17_an_interrupt_leaves_priorities_as_they_were(world: &mut NormalWorld) -> T
     }
     counts(world, owner)?.are_of_device(30)?;
     quiet(world, owner)
+}
+
+/// Another core raises the interrupt and takes it back after none to a few steps, over and over.
+fn i1_an_interrupt_that_is_gone_before_it_is_taken_disturbs_nobody(
+    world: &mut NormalWorld,
+) -> TestResult {
+    const ROUNDS: u64 = 500;
+    let (owner, busy) = (Part::Clock.id(world)?, Part::Plain.id(world)?);
+    let mut core = second_core()?;
+    prepare(world, owner, flag::UNMASKED, Some(Device::Rtc))?;
+    route(world, owner, Device::Rtc, 0)?;
+    core.post(
+        |_, _| {
+            for round in 0..ROUNDS {
+                Device::Rtc.raise();
+                for _ in 0..round % 32 {
+                    counter::pause();
+                }
+                Device::Rtc.clear();
+                counter::spin(microseconds(100));
+            }
+        },
+        [0; 8],
+    );
+    while !core.is_done() {
+        let [spun, ..] = world.invoke(busy, half::SPIN, [GAP, 0, 0])?;
+        equal("the result of who runs meanwhile", spun, SPUN)?;
+        counter::spin(microseconds(GAP));
+    }
+    core.finish();
+    let seen = counts(world, owner)?;
+    ensure!(
+        seen.0[count::DEVICE] <= ROUNDS,
+        "{} deliveries of {ROUNDS} interrupts",
+        seen.0[count::DEVICE]
+    );
+    seen.are_clean()?;
+    prepare(world, owner, flag::UNMASKED, Some(Device::Rtc))?;
+    event(Device::Rtc)?;
+    counts(world, owner)?.are_of_device(1)?;
+    quiet(world, owner)
+}
+
+/// The partition that is interrupted, the one that handles the interrupt, the one that a timer interrupts, and the
+/// normal world each have values of their own.
+fn l3_fp_registers_of_all_survive_handlers_that_use_them(world: &mut NormalWorld) -> TestResult {
+    const EVENTS: u64 = 10;
+    if !fp::present() {
+        skip!("this core has no FP");
+    }
+    let (owner, busy) = (Part::Clock.id(world)?, Part::Plain.id(world)?);
+    let flags = flag::UNMASKED | flag::FP;
+    prepare(world, owner, flags, Some(Device::Rtc))?;
+    prepare(world, busy, flags | flag::TIMERS, None)?;
+    route(world, owner, Device::Rtc, 0)?;
+    world.invoke(busy, half::ARM, [0, microseconds(GAP), microseconds(GAP)])?;
+    for _ in 0..EVENTS {
+        event(Device::Rtc)?;
+        let [spun, ..] = world.invoke(busy, half::SPIN, [4 * GAP, 0, 0])?;
+        equal("the result of who was interrupted", spun, SPUN)?;
+        let [spun, ..] = world.invoke(owner, half::SPIN, [GAP, 0, 0])?;
+        equal("the result of the owner", spun, SPUN)?;
+    }
+    if let Some(mut core) = Core::start(1) {
+        raise_from(&mut core, Device::Rtc, EVENTS, GAP);
+        let [spun, ..] = world.invoke(busy, half::SPIN, [LONG_SPIN, 0, 0])?;
+        equal("the result of who was interrupted", spun, SPUN)?;
+        all_handled(&mut core)?;
+    }
+    for id in [owner, busy] {
+        counts(world, id)?.are_clean()?;
+        quiet(world, id)?;
+    }
+    world.no_state_change()
 }

@@ -7,7 +7,8 @@ use bulkhead_payload::devices::Device;
 use bulkhead_payload::{Request, cores, gic};
 
 use super::cases_of_driver;
-use super::driver::{flag, half};
+use super::driver::flag;
+use super::halves::half;
 use super::scene::{Part, counts, event, half_request, prepare, progress, quiet, route};
 use crate::ensure;
 use crate::normal_world::NormalWorld;

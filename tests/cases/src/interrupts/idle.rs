@@ -7,7 +7,8 @@ use bulkhead_payload::devices::Device;
 use bulkhead_payload::{Reply, Request};
 
 use super::cases_of_driver;
-use super::driver::{SPUN, count, flag, half};
+use super::driver::{count, flag};
+use super::halves::{SPUN, half};
 use super::scene::{Part, WAYS, counts, half_request, prepare, quiet, settled};
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, Verdict, equal};

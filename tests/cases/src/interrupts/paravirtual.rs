@@ -9,7 +9,8 @@ use bulkhead_payload::timers::Timer;
 use bulkhead_payload::{Request, gic};
 
 use super::cases_of_driver;
-use super::driver::{SPUN, count, flag, half};
+use super::driver::{count, flag};
+use super::halves::{SPUN, half};
 use super::scene::{
     Part, counts, counts_on, event, half_request, invoke_on, paravirtual, prepare, quiet,
     results_of, second_core, settled, start_on,

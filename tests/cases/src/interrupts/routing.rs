@@ -8,7 +8,8 @@ use bulkhead_payload::devices::Device;
 use bulkhead_payload::{Request, gic};
 
 use super::cases_of_driver;
-use super::driver::{EXITS, LEAVES, SPUN, count, flag, half};
+use super::driver::{count, flag};
+use super::halves::{EXITS, LEAVES, SPUN, half};
 use super::scene::{
     Part, complete, counts, event, half_request, prepare, progress, quiet, settled,
 };

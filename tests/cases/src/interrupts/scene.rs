@@ -8,7 +8,8 @@ use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::devices::Device;
 use bulkhead_payload::{Canary, Conduit, Reply, Request, gic};
 
-use super::driver::{COUNTS, count, flag, half};
+use super::driver::{COUNTS, count, flag};
+use super::halves::half;
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, equal};
 use crate::protocol::{Caller, run_half, status};
@@ -31,6 +32,8 @@ pub(super) enum Part {
     Managed = 0x8005,
     /// Another one.
     ManagedToo = 0x8006,
+    /// One context; interrupts of others are queued, and its own are left to the scheduler while it waits.
+    Patient = 0x8007,
 }
 
 impl Part {

@@ -21,7 +21,8 @@ use bulkhead_payload::system_register::{Values, World};
 use bulkhead_payload::{Request, gic, println};
 
 use super::cases_of_driver;
-use super::driver::{COUNTS, count, flag, half};
+use super::driver::{COUNTS, count, flag};
+use super::halves::half;
 use super::scene::{
     Counts, NWD, Part, counts, counts_on, half_request, invoke_on, results_of, route,
     same_priorities, settled, start_on,
@@ -85,7 +86,7 @@ static SHARED: Shared = Shared {
 
 /// Sets the drivers up, and what partitions are signalled by.
 fn prepare_all(world: &mut NormalWorld, others: &mut [Core]) -> TestResult {
-    let flags = flag::TIMERS | flag::UNMASKED | flag::MANAGED_EXIT;
+    let flags = flag::TIMERS | flag::UNMASKED | flag::MANAGED_EXIT | flag::FP;
     for part in PARTS {
         let id = part.id(world)?;
         let device = DEVICES.iter().find(|(_, owner)| *owner == part);

@@ -10,7 +10,8 @@ use bulkhead_payload::counter::{self, hypervisor_timer, microseconds};
 use bulkhead_payload::{Reply, Request, cores, gic, println};
 
 use super::cases_of_driver;
-use super::driver::{count, flag, half};
+use super::driver::{count, flag};
+use super::halves::half;
 use super::scene::{Part, counts, prepare, quiet, same_priorities};
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, Verdict, equal};

@@ -6,7 +6,8 @@ use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::timers::{ENABLE, IMASK, ISTATUS, Timer};
 
 use super::cases_of_driver;
-use super::driver::{SPUN, count, flag, half};
+use super::driver::{count, flag};
+use super::halves::{SPUN, half};
 use super::scene::{
     Part, WAYS, complete, counts, half_request, invoke_on, prepare, quiet, results_of, second_core,
     start_on,

@@ -6,7 +6,8 @@ use bulkhead_payload::Request;
 use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::devices::Device;
 
-use super::driver::{flag, half};
+use super::driver::flag;
+use super::halves::half;
 use super::scene::{event, half_request, prepare, quiet, settled};
 use crate::bench;
 use crate::normal_world::NormalWorld;

@@ -2,14 +2,17 @@
 //! What a partition does in the storm, besides handling its interrupts.
 
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
+use bulkhead_payload::Canary;
 use bulkhead_payload::counter::{self, microseconds};
+use bulkhead_payload::fp::FpState;
 use bulkhead_payload::timers::{Timer, wait_for_interrupt};
 
-use crate::ensure;
-use crate::interrupts::driver::{self, half};
+use crate::interrupts::driver;
+use crate::interrupts::halves::half;
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half, status};
+use crate::{ensure, fail};
 
 /// The half's number.
 pub(super) const STORM: usize = half::STORM;
@@ -46,6 +49,8 @@ pub(in crate::interrupts) fn storm_half(
     [value, wishes, what]: [u64; 3],
 ) -> TestResult<[u64; 4]> {
     let (next, time) = (EndpointId(what as u16), what >> 16);
+    FpState::canaries(Canary::new(world.id())).load();
+    let fp = FpState::current();
     for (timer, bit) in [
         (Timer::Physical, wish::PHYSICAL),
         (Timer::Virtual, wish::VIRTUAL),
@@ -63,6 +68,9 @@ pub(in crate::interrupts) fn storm_half(
     }
     if wishes & wish::ASKS != 0 {
         ask(world, next, value ^ 0x55, wishes)?;
+    }
+    if let Some((name, expected, found)) = fp.difference(&FpState::current()) {
+        fail!("{name} was {expected:#x} and came back as {found:#x}");
     }
     Ok([answer(value), 0, 0, 0])
 }

@@ -16,7 +16,7 @@ use bulkhead_payload::{Canary, Conduit, Reply, Request, Text, fp, gic};
 
 use super::partition::{PATIENCE, STORM, answer, wish};
 use super::{DEVICES, NWD, PARTS, Part, Plan, SCHEDULE_RECEIVER, SHARED};
-use crate::interrupts::driver::half;
+use crate::interrupts::halves::half;
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::protocol::{run_half, status};
 use crate::{ensure, fail, rules};
