@@ -25,7 +25,7 @@ boots() {
     existing               | existing       | release | max         | on  | 4 | 4 | existing       |
     optee                  | optee          | release | max         | on  | 4 | 4 | optee          | OP-TEE version
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 nohz=off | \[linux\] SRI
-    linux-kvm              | linux-kvm      | release | max         | on  | 4 | 4 | loglevel=4 | \[kvm\] Linux .* mode initialized
+    linux-kvm              | linux-kvm      | release | max         | on  | 4 | 1 | loglevel=4 | \[kvm\] Linux .* mode initialized
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     interrupts             | interrupts     | release | max         | on  | 4 | 4 | interrupts     |

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * A kernel module that has each core of Linux send direct messages to partitions, because Linux has no call by which a
- * program could. It is a driver of Linux's own FF-A bus, for the two partitions of manifests/qemu-virt/linux-kvm:
+ * program could. It is a driver of Linux's own FF-A bus, for the three partitions of manifests/qemu-virt/linux-kvm:
  *
  * - a thread of each core asks `signalled`, which any interrupt of the normal world preempts;
  * - a timer of each core asks `queued` inside its interrupt, where nothing of a guest's state that KVM left in the
  *   core's registers has been put away. An interrupt cannot preempt that partition, or the call would never return:
- *   the interrupt would still be pending at each FFA_RUN.
+ *   the interrupt would still be pending at each FFA_RUN;
+ * - `storm` (tests/partitions/src/bin/ticker.rs) has a timer on each core, which fires every storm_us microseconds
+ *   whatever the core does. The thread starts it, and asks each time how many ticks came.
  *
- * The partitions invert what they get. Each parameter of the module but the first is read only, and a list with a
- * number for each core: how many answers were right, and how many were not.
+ * The first two invert what they get. Each parameter of the module but the first two is read only, and a list with a
+ * number for each core: how many answers were right, and how many were not; and how often the storm's timer has fired.
  */
 #define pr_fmt(format) KBUILD_MODNAME ": " format
 
@@ -26,18 +28,32 @@ static unsigned int period_us = 2000;
 module_param(period_us, uint, 0444);
 MODULE_PARM_DESC(period_us, "microseconds from one message of a core to its next one of that kind");
 
+static unsigned int storm_us = 200;
+module_param(storm_us, uint, 0444);
+MODULE_PARM_DESC(storm_us, "microseconds from one interrupt of a core's storm to the next one");
+
+static unsigned long storm_ticks[CORES], storm_wrong[CORES];
+module_param_array(storm_ticks, ulong, NULL, 0444);
+module_param_array(storm_wrong, ulong, NULL, 0444);
 static unsigned long thread_right[CORES], thread_wrong[CORES], timer_right[CORES], timer_wrong[CORES];
 module_param_array(thread_right, ulong, NULL, 0444);
 module_param_array(thread_wrong, ulong, NULL, 0444);
 module_param_array(timer_right, ulong, NULL, 0444);
 module_param_array(timer_wrong, ulong, NULL, 0444);
 
-enum kind { THREAD, TIMER, KINDS };
+enum kind { THREAD, TIMER, STORM, KINDS };
 
 static const struct ffa_device_id partitions[] = {
 	[THREAD] = { UUID_INIT(0x5e40d2a1, 0x7b1c, 0x4c0e, 0x9f, 0x37, 0x61, 0xd2, 0x0b, 0x8e, 0x45, 0x9a) },
 	[TIMER] = { UUID_INIT(0xb3c96f18, 0x24ad, 0x4e75, 0x86, 0x0a, 0xc7, 0x19, 0x5d, 0xf0, 0x3e, 0x62) },
+	[STORM] = { UUID_INIT(0xe19b7d40, 0x62c5, 0x4f38, 0x9a, 0xd1, 0x8c, 0x30, 0xf5, 0x42, 0x7b, 0xe6) },
 	{}
+};
+
+/* What the partition of the storm does when it is asked, and the answer. */
+enum ask { START = 1, TELL = 2, STOP = 4 };
+struct told {
+	unsigned long ticks, missed, stray, latest, elapsed;
 };
 
 static struct ffa_device *devices[KINDS];
@@ -67,17 +83,43 @@ static bool ask(enum kind kind, unsigned int cpu, unsigned long number)
 	return !status;
 }
 
+/*
+ * Asks the storm of this core how it goes: each tick came, or was due when the one before it came, and nothing else did.
+ * The last one may be on its way.
+ */
+static void ask_storm(enum ask what, unsigned int cpu)
+{
+	struct ffa_send_direct_data data = { what, storm_us, 0 };
+	struct ffa_device *device = devices[STORM];
+	u64 period = div_u64(read_sysreg(cntfrq_el0) * storm_us, USEC_PER_SEC), due;
+	struct told told;
+	int status = device->ops->msg_ops->sync_send_receive(device, &data);
+
+	memcpy(&told, &data, sizeof(told));
+	due = div64_u64(told.elapsed, period);
+	if (status || told.stray || told.ticks + told.missed + 1 < due) {
+		storm_wrong[cpu]++;
+		pr_err_once("core %u, storm: status %d, %lu ticks, %lu missed, %lu stray in %lu of %llu\n", cpu, status,
+			    told.ticks, told.missed, told.stray, told.elapsed, period);
+	} else {
+		storm_ticks[cpu] = told.ticks;
+	}
+}
+
 static int thread(void *unused)
 {
 	unsigned int cpu = raw_smp_processor_id();
 
+	ask_storm(START, cpu);
 	while (!kthread_should_stop()) {
 		if (ask(THREAD, cpu, thread_right[cpu] + thread_wrong[cpu]))
 			thread_right[cpu]++;
 		else
 			thread_wrong[cpu]++;
+		ask_storm(TELL, cpu);
 		usleep_range(period_us, period_us);
 	}
+	ask_storm(STOP, cpu);
 	return 0;
 }
 
@@ -133,7 +175,11 @@ static int start(void)
 
 static int probe(struct ffa_device *device)
 {
-	devices[uuid_equal(&device->uuid, &partitions[THREAD].uuid) ? THREAD : TIMER] = device;
+	enum kind kind;
+
+	for (kind = 0; kind < KINDS; kind++)
+		if (uuid_equal(&device->uuid, &partitions[kind].uuid))
+			devices[kind] = device;
 	return 0;
 }
 
@@ -149,7 +195,7 @@ static int __init messages_init(void)
 
 	if (status)
 		return status;
-	status = devices[THREAD] && devices[TIMER] ? start() : -ENODEV;
+	status = devices[THREAD] && devices[TIMER] && devices[STORM] ? start() : -ENODEV;
 	if (status) {
 		stop();
 		ffa_unregister(&driver);

@@ -3,8 +3,9 @@
  * usage: monitor IMAGE NUMBER TICKS PERIOD
  *
  * The smallest virtual machine monitor that the guest can do with: memory, one vCPU with all that KVM lets it have of
- * SVE and pointer authentication, KVM's own GICv3 and timer, and of a PL011 the data register. The guest is started with
- * its number, how many ticks and their period in microseconds in x0, x1 and x2. What it prints goes to standard output.
+ * SVE and pointer authentication, KVM's own GICv3 and timer, of a PL011 the data register, and beside it a doorbell that
+ * raises an edge-triggered interrupt. The guest is started with its number, how many ticks and their period in
+ * microseconds in x0, x1 and x2. What it prints goes to standard output.
  *
  * The vCPU moves to the next core every MOVE_MICROSECONDS. Status 0 when the guest has powered itself off.
  */
@@ -28,6 +29,8 @@
 #define MEMORY 0x40000000UL
 #define MEMORY_SIZE 0x400000UL
 #define UART 0x09000000UL
+#define DOORBELL (UART + 0x100)
+#define DOORBELL_INTID 48
 #define DISTRIBUTOR 0x08000000UL
 #define REDISTRIBUTOR 0x080a0000UL
 
@@ -137,7 +140,17 @@ static void move(unsigned int turn)
 		err(1, "moving");
 }
 
-static void access_device(struct kvm_run *run)
+static void ring(int vm)
+{
+	struct kvm_irq_level line = { .irq = KVM_ARM_IRQ_TYPE_SPI << KVM_ARM_IRQ_TYPE_SHIFT | DOORBELL_INTID };
+
+	line.level = 1;
+	request(vm, KVM_IRQ_LINE, &line, "the doorbell's interrupt");
+	line.level = 0;
+	request(vm, KVM_IRQ_LINE, &line, "the doorbell's interrupt");
+}
+
+static void access_device(int vm, struct kvm_run *run)
 {
 	static const uint64_t idle;
 
@@ -147,6 +160,8 @@ static void access_device(struct kvm_run *run)
 		*(uint64_t *)run->mmio.data = idle;
 	else if (run->mmio.phys_addr == UART && run->mmio.data[0] != '\r')
 		putchar(run->mmio.data[0]);
+	else if (run->mmio.phys_addr == DOORBELL)
+		ring(vm);
 }
 
 int main(int count, char **arguments)
@@ -181,7 +196,7 @@ int main(int count, char **arguments)
 				err(1, "KVM_RUN");
 			move(++turn);
 		} else if (run->exit_reason == KVM_EXIT_MMIO) {
-			access_device(run);
+			access_device(vm, run);
 		} else if (run->exit_reason == KVM_EXIT_SYSTEM_EVENT &&
 			   run->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN) {
 			return fflush(stdout) ? 1 : 0;

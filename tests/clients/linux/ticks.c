@@ -90,10 +90,9 @@ static void ask(struct ticker *ticker, enum ask what, unsigned long first, unsig
 		return;
 	}
 	memcpy(&ticker->told, &data, sizeof(ticker->told));
-	/* One may have become due while the partition answered. */
+	/* The last one may be on its way. */
 	due = div64_u64(ticker->told.elapsed, period(ticker));
-	if (ticker->told.ticks + ticker->told.missed != due && ticker->told.ticks + ticker->told.missed + 1 != due)
-		ticker->uncounted++;
+	ticker->uncounted += ticker->told.ticks + ticker->told.missed + 1 < due;
 }
 
 /* Goes on on another core. */

@@ -152,10 +152,11 @@ impl Ticker {
         }
     }
 
-    /// How many ticks came, how many did not, how many interrupts were no tick, how late the latest was and how long it
-    /// all took, both in ticks of the counter.
-    fn tell(&self) -> [u64; 5] {
+    /// How many ticks came, how many did not, how many interrupts were no tick, how late the latest was, and for how long
+    /// it had ticked just before that was counted, both in ticks of the counter.
+    fn tell(&mut self) -> [u64; 5] {
         let elapsed = self.timer.count() - self.start;
+        self.take_interrupts();
         [self.ticks, self.missed, self.stray, self.latest, elapsed]
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A guest of KVM at NS-EL1: for each tick of its virtual timer it fills its registers with new canaries,
-//! waits for the tick, and looks at them again.
+//! waits for the tick, and looks at them again. Every second time other interrupts are active and pending meanwhile.
 //!
 //! It is started with its number, how many ticks to wait for, and their period in microseconds in x0, x1
 //! and x2. Its last line starts with `[guest] done` if all was well, and with `[guest] failed` otherwise;
@@ -10,6 +10,7 @@
 // A failure carries its text.
 #![allow(clippy::result_large_err)]
 
+mod edge;
 mod timer;
 
 use bulkhead_abi::EndpointId;
@@ -59,6 +60,7 @@ struct Guest {
 impl Guest {
     fn new(number: u64, period: u64) -> Self {
         gic::enable(timer::INTID);
+        edge::enable();
         let start = counter::now();
         Self {
             id: EndpointId(number as u16),
@@ -77,6 +79,17 @@ impl Guest {
         let canary = Canary::new(self.id);
         let fp = FpState::canaries(canary);
         // The vectors' low quadwords are V0–V31, so with SVE it is two ticks of eight with vectors.
+        let asleep = tick & 1 == 0;
+        let unexpected = |intid: edge::Unexpected| {
+            Text::new(format_args!(
+                "tick {tick}: interrupt {intid:?} instead of one that was raised, or after all of them"
+            ))
+        };
+        let raised = if asleep {
+            None
+        } else {
+            Some(edge::Raised::all().map_err(unexpected)?)
+        };
         let vectors = self.vector != 0 && tick & 6 == 6;
         if vectors {
             sve::fill(canary, self.vector);
@@ -87,7 +100,7 @@ impl Guest {
         let due = timer::arm(self.period);
         // The timer's own registers are as they were armed.
         self.registers.capture();
-        timer::wait(tick & 1 == 0);
+        timer::wait(asleep);
 
         let now = counter::now();
         let lost = self.registers.difference();
@@ -107,6 +120,9 @@ impl Guest {
                 "tick {tick}: interrupt {intid} instead of the timer's"
             ))
         })?;
+        if let Some(raised) = raised {
+            raised.finish().map_err(unexpected)?;
+        }
         if now < self.last || now < due {
             return Err(Text::new(format_args!(
                 "tick {tick}: the counter is at {now} after {}, and the tick was due at {due}",
