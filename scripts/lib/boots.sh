@@ -6,7 +6,8 @@
 #
 # - The configuration is a directory of manifests/qemu-virt. Its expected.log, if there is one, announces warnings and
 #   errors: one extended regular expression a line, each of which must occur on one of the two consoles.
-# - With one core, shift 0 is one instruction a nanosecond; with more, or where the guest waits for time, 4 is faster.
+# - With one core, shift 0 is one instruction a nanosecond; with more, or where the guest waits for time, 4 is faster. Where
+#   interrupts storm, 1 leaves the cores instructions in between.
 # - `must be seen` is an extended regular expression, or empty.
 boots() {
     sed -e 's/^[[:space:]]*//' -e '/^#/d' -e '/^$/d' -e 's/[[:space:]]*|[[:space:]]*/|/g' <<'ROWS'
