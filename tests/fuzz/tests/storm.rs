@@ -47,3 +47,10 @@ fn ir1_ir2_ir5_ir6_hold_for_ten_million_events() {
     let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or(1);
     storm(10_000_000, seed);
 }
+
+/// A partition that was entered while it awaited an answer ended while another one handled an interrupt, and whoever
+/// went on for it kept non-secure interrupts waiting without a bound.
+#[test]
+fn k5_who_goes_on_for_a_partition_that_ended_has_a_bound() {
+    run(0x4d_0000_074e, EVENTS);
+}

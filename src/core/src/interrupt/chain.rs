@@ -485,6 +485,10 @@ impl<H: Hardware> Spmc<H> {
             activation,
         };
         let action = self.run(core, current, hw);
+        if core.non_secure == NonSecureInterrupts::Queued && core.bound == NEVER {
+            // It is not the one that was interrupted, but one that goes on since that one ended (K5).
+            self.keep_waiting(core, self.run_timeout_of(partition), hw);
+        }
         self.serve_due(core, hw).unwrap_or(action)
     }
 
