@@ -54,6 +54,13 @@ boot_timeout_seconds=${BULKHEAD_BOOT_TIMEOUT:-120}
 # config_command CONFIG: what the normal world is told to do in that configuration.
 config_command() { boots | awk -F '|' -v config="$1" '$2 == config { print $8; found = 1; exit } END { if (!found) print config }'; }
 
+# config_icount CONFIG CORES: the icount shift of that configuration with so many cores.
+config_icount() {
+    if [ "$2" -eq 1 ]; then say 0; else
+        boots | awk -F '|' -v config="$1" '$2 == config { shift = $7; found = 1; exit } END { print found ? shift : 4 }'
+    fi
+}
+
 # spmc_image CONFIG PROFILE: sets bl32 to the image for that configuration.
 spmc_image() {
     bl32=$out/qemu-virt/bulkhead.bin
