@@ -17,7 +17,7 @@ use super::scene::{
 };
 use crate::ensure;
 use crate::normal_world::NormalWorld;
-use crate::outcome::{TestResult, equal};
+use crate::outcome::{TestResult, Verdict, equal};
 use crate::protocol::Caller;
 
 cases_of_driver! {
@@ -317,6 +317,9 @@ fn i14_an_ipi_to_a_waiting_context_raises_the_schedule_receiver_interrupt(
     let mut core = second_core()?;
     prepare(world, wide, flag::TIMERS, None)?;
     invoke_on(&mut core, world, wide, half::PREPARE, [flag::TIMERS, 0, 0])?;
+    // Who was told before and did not ask is not told again.
+    let info = Request::ffa(Function::NotificationInfoGet, Width::W64);
+    while world.call(info).is(Function::Success) {}
     gic::withdraw(0, SCHEDULE_RECEIVER);
     let x0 = paravirtual(world, wide, Paravirt::SendIpi, [1, 0, 0])?;
     equal("x0", x0, SUCCESS)?;
@@ -325,6 +328,8 @@ fn i14_an_ipi_to_a_waiting_context_raises_the_schedule_receiver_interrupt(
         "the schedule receiver interrupt is not pending"
     );
     gic::withdraw(0, SCHEDULE_RECEIVER);
+    let reply = world.call(info).succeeded()?;
+    equal("whom to run", reply.x(3), 1 << 16 | u64::from(wide.0))?;
     // Its scheduler runs it.
     start_on(&mut core, Request::run(wide, 1));
     let [x0, ..] = core.finish();

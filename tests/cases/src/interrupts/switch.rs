@@ -119,7 +119,7 @@ fn secure(
     let [deadline, ..] = world.invoke(timed, half::ARM, [0, delay, 0])?;
     message(world, to, delay)?;
     let late = counter::now() < deadline;
-    while counter::now() < deadline + microseconds(20) {}
+    while counter::now() < deadline + microseconds(2) {}
     *seen += 1;
     has_fired(world, timed, *seen)?;
     Ok(late)
@@ -170,7 +170,7 @@ fn i15_both_interrupts_at_every_instruction_of_a_message_change_nothing(
         message(world, to, delay)?;
         let late = counter::now() < deadline;
         hypervisor_timer::disarm();
-        while counter::now() < deadline + microseconds(20) {}
+        while counter::now() < deadline + microseconds(2) {}
         seen += 1;
         has_fired(world, timed, seen)?;
         Ok(late)
@@ -200,7 +200,7 @@ fn r13_a_timer_that_is_due_at_the_switch_to_its_partition_fires_once(
                     .call(Request::run(id, 0))
                     .returned(Function::MsgWait)?;
                 let late = counter::now() < deadline;
-                while counter::now() < deadline + microseconds(20) {}
+                while counter::now() < deadline + microseconds(2) {}
                 seen += 1;
                 has_fired(world, id, seen)?;
                 Ok(late)
