@@ -84,6 +84,9 @@ impl fmt::Display for Refused {
     }
 }
 
+/// The highest priority that the normal world can give: those below 0x80 are secure.
+const NON_SECURE_PRIORITY: u8 = 0x80;
+
 /// One interrupt: its place in the registers of the distributor or of a redistributor.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<M> {
@@ -123,8 +126,13 @@ impl<M: Mmio> Line<M> {
         Ok(())
     }
 
-    /// Makes it Group 1 Non-secure.
+    /// Makes it Group 1 Non-secure, with a priority that a mask of non-secure interrupts masks: EL3 may have given it
+    /// a secure one.
     pub(super) fn give_to_normal_world(self) {
+        if !self.is_non_secure() {
+            self.frame
+                .write8(self.base(PRIORITY) + self.index, NON_SECURE_PRIORITY);
+        }
         self.change(GROUP, true);
         self.change(MODIFIER, false);
     }

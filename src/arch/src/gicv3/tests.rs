@@ -344,8 +344,13 @@ fn bug51_the_search_for_a_redistributor_ends_with_the_region() {
 #[test]
 fn decisions25_a_core_that_comes_on_gets_s_el2s_own_interrupts_and_no_others() {
     let mut words = redistributor(0, 0, 0).to_vec();
-    // All are Group 1 Non-secure, and a kick is pending.
-    words.extend([(FRAME + 0x80, u32::MAX), (FRAME + 0xc04, 0xaaaa_aaaa)]);
+    // All are Group 1 Non-secure but the schedule receiver interrupt, which is Group 1 Secure.
+    let scheduler = 1 << SCHEDULE_RECEIVER;
+    words.extend([
+        (FRAME + 0x80, !scheduler),
+        (FRAME + 0xd00, scheduler),
+        (FRAME + 0xc04, 0xaaaa_aaaa),
+    ]);
     let machine = machine(&words);
     let found = Redistributor::find(Frames(&machine, 0), 2 * FRAME, 0).unwrap();
     assert_eq!(found.set_up(), Ok(()));
@@ -357,6 +362,8 @@ fn decisions25_a_core_that_comes_on_gets_s_el2s_own_interrupts_and_no_others() {
     assert_eq!(to(0x100), [1 << KICK, 1 << TIMER]);
     assert_eq!(to(0x280), [1 << KICK, 1 << TIMER]);
     assert_eq!((to(0x409), to(0x414)), (vec![0x40], vec![0x40]));
+    // The mask of non-secure interrupts has to mask the schedule receiver interrupt, whatever EL3 made of it.
+    assert_eq!(to(0x408), [0x80]);
     let state = machine.borrow();
     let secure = 1 << KICK | 1 << TIMER;
     assert_eq!(state.words[&(FRAME + 0x80)], !secure);
