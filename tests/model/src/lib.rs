@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An executable reference model of FF-A memory management.
+pub mod call;
+pub mod check;
+pub mod effect;
+pub mod invariant;
+pub mod page;
+pub mod release;
+pub mod retrieve;
+pub mod send;
+pub mod step;
+pub mod transition;
+pub mod well_formed;
+pub mod world;
