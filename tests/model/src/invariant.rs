@@ -105,8 +105,7 @@ fn within_grants(world: &World) -> bool {
 /// O6: no W with X; X of secure memory only; a device only in a lend to one.
 fn execution(world: &World) -> bool {
     let mappings = each_mapping(world, |_, page, _, mapping| {
-        let borrowed = page.hold != Hold::Exclusive;
-        let memory = page.kind == Kind::Normal && (page.space == Space::Secure || !borrowed);
+        let memory = page.kind == Kind::Normal && page.space == Space::Secure;
         !mapping.access.execute || (!mapping.access.write && memory)
     });
     let devices = world.live().all(|live| {
