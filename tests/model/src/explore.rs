@@ -89,6 +89,7 @@ pub fn explore(
     let mut report = Report { states: 1, ..Report::default() };
     while let Some((before, depth)) = queue.pop_front() {
         report.depth = depth;
+        if report.states%50000<3 {eprintln!("DEBUG {report:?} {}", queue.len());}
         for letter in alphabet(&before) {
             let (mut after, outcome) = checked_step(&rules, &before, &letter)?;
             visit(&Edge { before: &before, letter: &letter, outcome: &outcome, after: &after });

@@ -35,27 +35,28 @@ fn grants(kind: Type, ids: &[Id], data: Data) -> Vec<(Id, Data)> {
     ids.iter().map(|id| (*id, if kind == Type::Donate { Data::Unspecified } else { data })).collect()
 }
 
-/// Every send of the small world: one or two pages, one or two borrowers, read-only or not.
+/// Sends of the small world: sender, type, borrowers, data access, first page, pages, how many of them come at once.
+const SENDS: &[(Id, Type, &[Id], Data, u64, usize, usize)] = &[
+    (P1, Type::Share, &[P2], Data::ReadWrite, 0, 2, 2),
+    (P1, Type::Lend, &[P2], Data::ReadWrite, 0, 1, 1),
+    (P1, Type::Lend, &[P2], Data::ReadOnly, 0, 2, 1),
+    (P1, Type::Donate, &[P2], Data::ReadWrite, 0, 1, 1),
+    (P2, Type::Share, &[P1], Data::ReadWrite, 0, 1, 1),
+    (NWD, Type::Share, &[P1, P2], Data::ReadWrite, 2, 2, 1),
+    (NWD, Type::Lend, &[P1, P2], Data::ReadOnly, 2, 1, 1),
+    (NWD, Type::Donate, &[P1], Data::ReadWrite, 2, 1, 1),
+];
+
+/// The sends. A lend of one page asks for zeroing.
 pub fn sends() -> Vec<Letter> {
-    let mut letters = Vec::new();
-    let both: &[Id] = &[P1, P2];
-    let rows: [(Id, &[Id], u64); 4] = [(P1, &[P2], 0), (NWD, &[P1], 2), (NWD, both, 2), (P2, &[P1], 0)];
-    for (sender, receivers, page) in rows {
-        for kind in [Type::Share, Type::Lend, Type::Donate] {
-            if kind == Type::Donate && receivers.len() > 1 {
-                continue;
-            }
-            let two = [run(page, 1), run(page + 1, 1)];
-            let mut whole = send(kind, sender, &grants(kind, receivers, Data::ReadWrite), &two);
-            letters.push(plain(by(sender, Request::Send(whole.clone()))));
-            whole.constituents.pop();
-            letters.push(plain(by(sender, Request::Send(whole))));
-            let mut one = send(kind, sender, &grants(kind, receivers, Data::ReadOnly), &two[..1]);
-            one.zero = kind == Type::Lend;
-            letters.push(plain(by(sender, Request::Send(one))));
-        }
-    }
-    letters
+    let row = |&(sender, kind, ids, data, page, pages, first): &(Id, Type, &[Id], Data, u64, usize, usize)| {
+        let runs: Vec<_> = (page..).take(pages).map(|page| run(page, 1)).collect();
+        let mut call = send(kind, sender, &grants(kind, ids, data), &runs);
+        call.zero = kind == Type::Lend && pages == 1;
+        call.constituents.truncate(first);
+        plain(by(sender, Request::Send(call)))
+    };
+    SENDS.iter().map(row).collect()
 }
 
 fn of_transaction(letters: &mut Vec<Letter>, live: &Transaction, handle: u64) {
