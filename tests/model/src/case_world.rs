@@ -26,28 +26,61 @@ pub const MAILBOXES: [u64; 4] = [32, 34, 36, 38];
 /// `quota` for each sender, two constituents a response fragment, two cores.
 pub fn case_world(slots: usize, quota: usize) -> World {
     let mut world = World::new(slots, 2, 2);
-    let domains = [SP[0].domain(), SP[1].domain(), SP[2].domain(), Domain::NormalWorld];
+    let domains = [
+        SP[0].domain(),
+        SP[1].domain(),
+        SP[2].domain(),
+        Domain::NormalWorld,
+    ];
     for (domain, rx) in domains.into_iter().zip(MAILBOXES) {
-        let space = if domain == Domain::NormalWorld { Space::NonSecure } else { Space::Secure };
+        let space = if domain == Domain::NormalWorld {
+            Space::NonSecure
+        } else {
+            Space::Secure
+        };
         world.add_party(domain, quota, Some(rx));
         for number in [rx, rx + 1] {
-            world.pages.insert(number, Page::of(domain, space, Kind::Normal, Access::RW));
+            world
+                .pages
+                .insert(number, Page::of(domain, space, Kind::Normal, Access::RW));
         }
     }
     let page = |id: Id, kind, access| Page::of(id.domain(), Space::Secure, kind, access);
     for number in 0..4 {
-        world.pages.insert(number, page(SP[0], Kind::Normal, Access::RW));
+        world
+            .pages
+            .insert(number, page(SP[0], Kind::Normal, Access::RW));
     }
-    world.pages.insert(READ_ONLY, page(SP[0], Kind::Normal, Access::RO));
-    world.pages.insert(CODE, page(SP[0], Kind::Normal, Access::RX));
-    world.pages.insert(DEVICE, page(SP[0], Kind::Device, Access::RW));
+    world
+        .pages
+        .insert(READ_ONLY, page(SP[0], Kind::Normal, Access::RO));
+    world
+        .pages
+        .insert(CODE, page(SP[0], Kind::Normal, Access::RX));
+    world
+        .pages
+        .insert(DEVICE, page(SP[0], Kind::Device, Access::RW));
     for number in 10..13 {
-        world.pages.insert(number, page(SP[1], Kind::Normal, Access::RW));
+        world
+            .pages
+            .insert(number, page(SP[1], Kind::Normal, Access::RW));
     }
-    world.pages.insert(SPMC, Page::reserved(Owner::Spmc, Space::Secure));
-    world.pages.insert(EL3, Page::reserved(Owner::Reserved, Space::Secure));
+    world
+        .pages
+        .insert(SPMC, Page::reserved(Owner::Spmc, Space::Secure));
+    world
+        .pages
+        .insert(EL3, Page::reserved(Owner::Reserved, Space::Secure));
     for number in NORMAL_WORLD {
-        world.pages.insert(number, Page::of(Domain::NormalWorld, Space::NonSecure, Kind::Normal, Access::RW));
+        world.pages.insert(
+            number,
+            Page::of(
+                Domain::NormalWorld,
+                Space::NonSecure,
+                Kind::Normal,
+                Access::RW,
+            ),
+        );
     }
     world.vms.extend(VM);
     world

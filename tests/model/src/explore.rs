@@ -66,11 +66,19 @@ fn key(world: &World) -> (u64, u64) {
 }
 
 /// Makes one step and checks it; a generation that did not move is found here, before renaming.
-pub fn checked_step(rules: &Rules, world: &World, letter: &Letter) -> Result<(World, Outcome), Box<Broken>> {
+pub fn checked_step(
+    rules: &Rules,
+    world: &World,
+    letter: &Letter,
+) -> Result<(World, Outcome), Box<Broken>> {
     let (after, outcome) = rules.step(world, letter.core, &letter.call, letter.oracle);
     match check_step(world, &letter.call, &outcome, &after).and_then(|()| check(&after)) {
         Ok(()) => Ok((after, outcome)),
-        Err(id) => Err(Box::new(Broken { id, letter: letter.clone(), before: world.clone() })),
+        Err(id) => Err(Box::new(Broken {
+            id,
+            letter: letter.clone(),
+            before: world.clone(),
+        })),
     }
 }
 
@@ -86,13 +94,20 @@ pub fn explore(
     forget_generations(&mut start);
     let mut seen = HashSet::from([key(&start)]);
     let mut queue = VecDeque::from([(start, 0)]);
-    let mut report = Report { states: 1, ..Report::default() };
+    let mut report = Report {
+        states: 1,
+        ..Report::default()
+    };
     while let Some((before, depth)) = queue.pop_front() {
         report.depth = depth;
-        if report.states%50000<3 {eprintln!("DEBUG {report:?} {}", queue.len());}
         for letter in alphabet(&before) {
             let (mut after, outcome) = checked_step(&rules, &before, &letter)?;
-            visit(&Edge { before: &before, letter: &letter, outcome: &outcome, after: &after });
+            visit(&Edge {
+                before: &before,
+                letter: &letter,
+                outcome: &outcome,
+                after: &after,
+            });
             report.edges += 1;
             report.successes += usize::from(!matches!(outcome, Outcome::Error(_) | Outcome::Fault));
             forget_generations(&mut after);
@@ -108,6 +123,9 @@ pub fn explore(
 
 /// A letter on core 0 with nothing open.
 pub fn plain(call: Call) -> Letter {
-    Letter { core: 0, call, oracle: Oracle::default() }
+    Letter {
+        core: 0,
+        call,
+        oracle: Oracle::default(),
+    }
 }
-

@@ -12,7 +12,9 @@ fn every_state_of_the_small_world_keeps_the_invariants() {
         refused += usize::from(edge.before == edge.after);
     });
     let report = report.unwrap_or_else(|broken| panic!("{broken:#?}"));
-    println!("two partitions, normal world, 4 pages, 2 handles: {report:?}, {refused} without effect");
+    println!(
+        "two partitions, normal world, 4 pages, 2 handles: {report:?}, {refused} without effect"
+    );
     assert!(report.states > 1);
 }
 
@@ -30,7 +32,8 @@ fn two_cores_never_see_what_a_call_took_away() {
     };
     let mut world = world(2, 1);
     world.slots.truncate(1);
-    let report = explore(&world, alphabet, |_| {}, |_| {}).unwrap_or_else(|broken| panic!("{broken:#?}"));
+    let report =
+        explore(&world, alphabet, |_| {}, |_| {}).unwrap_or_else(|broken| panic!("{broken:#?}"));
     println!("two cores that load and store: {report:?}");
     assert!(report.states > 1);
 }

@@ -22,7 +22,11 @@ fn walk(rules: Rules, calls: usize, seed: u64) -> Result<BTreeMap<String, usize>
         let (after, outcome) = checked_step(&rules, &world, &letter)?;
         let name = match &letter.call.request {
             Request::Send(send) => format!("{:?}", send.kind),
-            other => format!("{other:?}").split(['(', ' ']).next().unwrap_or_default().to_owned(),
+            other => format!("{other:?}")
+                .split(['(', ' '])
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
         };
         let result = match outcome {
             Outcome::Error(error) => format!("{error:?}"),
@@ -38,12 +42,28 @@ fn walk(rules: Rules, calls: usize, seed: u64) -> Result<BTreeMap<String, usize>
 
 #[test]
 fn a_million_random_calls_keep_the_invariants() {
-    let counts = walk(Rules::default(), 1_000_000, 7).unwrap_or_else(|broken| panic!("{broken:#?}"));
+    let counts =
+        walk(Rules::default(), 1_000_000, 7).unwrap_or_else(|broken| panic!("{broken:#?}"));
     for (name, count) in &counts {
         println!("{name} {count}");
     }
-    for name in ["Share", "Lend", "Donate", "FragTx", "Retrieve", "FragRx", "Relinquish", "Reclaim", "Death"] {
-        assert!(counts.get(&format!("{name}: success")).is_some_and(|count| *count > 50), "{name} too rare");
+    for name in [
+        "Share",
+        "Lend",
+        "Donate",
+        "FragTx",
+        "Retrieve",
+        "FragRx",
+        "Relinquish",
+        "Reclaim",
+        "Death",
+    ] {
+        assert!(
+            counts
+                .get(&format!("{name}: success"))
+                .is_some_and(|count| *count > 50),
+            "{name} too rare"
+        );
     }
 }
 
@@ -75,8 +95,16 @@ const MISTAKES: &[(Mistake, &[&str])] = &[
 fn every_mistake_in_the_rules_is_found_by_an_invariant() {
     let mut missed = Vec::new();
     for (mistake, invariants) in MISTAKES {
-        match walk(Rules { mistake: Some(*mistake) }, 400_000, 11) {
-            Err(broken) if invariants.contains(&broken.id) => println!("{mistake:?}: {}", broken.id),
+        match walk(
+            Rules {
+                mistake: Some(*mistake),
+            },
+            400_000,
+            11,
+        ) {
+            Err(broken) if invariants.contains(&broken.id) => {
+                println!("{mistake:?}: {}", broken.id)
+            }
             Err(broken) => missed.push(format!("{mistake:?} by {} instead", broken.id)),
             Ok(_) => missed.push(format!("{mistake:?} not")),
         }

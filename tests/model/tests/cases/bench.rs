@@ -17,12 +17,20 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self { world: case_world(4, 3), oracle: Oracle::default() }
+        Self {
+            world: case_world(4, 3),
+            oracle: Oracle::default(),
+        }
     }
 
     pub fn call(&mut self, caller: Id, request: Request) -> Outcome {
-        let letter = Letter { core: 0, call: by(caller, request), oracle: self.oracle };
-        let (world, outcome) = checked_step(&Rules::default(), &self.world, &letter).unwrap_or_else(|b| panic!("{b:#?}"));
+        let letter = Letter {
+            core: 0,
+            call: by(caller, request),
+            oracle: self.oracle,
+        };
+        let (world, outcome) = checked_step(&Rules::default(), &self.world, &letter)
+            .unwrap_or_else(|b| panic!("{b:#?}"));
         self.world = world;
         outcome
     }
@@ -67,12 +75,16 @@ impl Bench {
     #[track_caller]
     pub fn take_by(&mut self, id: Id, request: Retrieve) {
         let handle = request.handle;
-        let Outcome::Retrieved(response) = self.call(id, Request::Retrieve(request)) else { panic!("not retrieved") };
+        let Outcome::Retrieved(response) = self.call(id, Request::Retrieve(request)) else {
+            panic!("not retrieved")
+        };
         let mut told = response.constituents.len() as u32;
         self.release(id);
         while told < response.count {
             let more = bulkhead_model::well_formed::frag_rx(handle, id, told);
-            let Outcome::Fragment(part) = self.call(id, Request::FragRx(more)) else { panic!("no fragment") };
+            let Outcome::Fragment(part) = self.call(id, Request::FragRx(more)) else {
+                panic!("no fragment")
+            };
             told += part.len() as u32;
             self.release(id);
         }
@@ -85,12 +97,18 @@ impl Bench {
 
     #[track_caller]
     pub fn leave(&mut self, handle: u64, id: Id) {
-        assert_eq!(self.call(id, Request::Relinquish(relinquish(handle, id))), Outcome::Success);
+        assert_eq!(
+            self.call(id, Request::Relinquish(relinquish(handle, id))),
+            Outcome::Success
+        );
     }
 
     #[track_caller]
     pub fn give_back(&mut self, handle: u64) {
-        assert_eq!(self.call(SP[0], Request::Reclaim(reclaim(handle))), Outcome::Success);
+        assert_eq!(
+            self.call(SP[0], Request::Reclaim(reclaim(handle))),
+            Outcome::Success
+        );
     }
 
     pub fn mapping(&self, page: u64, id: Id) -> Option<Mapping> {

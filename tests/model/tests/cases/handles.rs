@@ -7,7 +7,9 @@ use bulkhead_model::case_world::SP;
 use bulkhead_model::page::Id;
 use bulkhead_model::step::forget_generations;
 use bulkhead_model::walk::Random;
-use bulkhead_model::well_formed::{frag_rx, frag_tx, hypervisor_retrieve, reclaim, relinquish, run};
+use bulkhead_model::well_formed::{
+    frag_rx, frag_tx, hypervisor_retrieve, reclaim, relinquish, run,
+};
 
 /// Every call with this handle is refused alike.
 #[track_caller]
@@ -15,11 +17,27 @@ fn unknown(bench: &mut Bench, live: u64, handle: u64) {
     let mut request = bench.request(live, SP[1]);
     request.handle = handle;
     bench.refused(SP[1], Request::Retrieve(request), InvalidParameters);
-    bench.refused(SP[1], Request::FragRx(frag_rx(handle, SP[1], 0)), InvalidParameters);
-    bench.refused(SP[1], Request::Relinquish(relinquish(handle, SP[1])), InvalidParameters);
+    bench.refused(
+        SP[1],
+        Request::FragRx(frag_rx(handle, SP[1], 0)),
+        InvalidParameters,
+    );
+    bench.refused(
+        SP[1],
+        Request::Relinquish(relinquish(handle, SP[1])),
+        InvalidParameters,
+    );
     bench.refused(SP[0], Request::Reclaim(reclaim(handle)), InvalidParameters);
-    bench.refused(SP[0], Request::FragTx(frag_tx(handle, SP[0], &[run(3, 1)])), InvalidParameters);
-    bench.refused(Id(0), Request::Retrieve(hypervisor_retrieve(handle)), InvalidParameters);
+    bench.refused(
+        SP[0],
+        Request::FragTx(frag_tx(handle, SP[0], &[run(3, 1)])),
+        InvalidParameters,
+    );
+    bench.refused(
+        Id(0),
+        Request::Retrieve(hypervisor_retrieve(handle)),
+        InvalidParameters,
+    );
 }
 
 #[test]
@@ -52,7 +70,11 @@ fn h3_the_normal_world_cannot_use_a_partitions_handle() {
     let handle = bench.three(Type::Share, &[(SP[1], RW)]);
     let request = bench.request(handle, SP[1]);
     bench.refused(Id(0), Request::Retrieve(request), InvalidParameters);
-    bench.refused(Id(0), Request::Relinquish(relinquish(handle, Id(0))), InvalidParameters);
+    bench.refused(
+        Id(0),
+        Request::Relinquish(relinquish(handle, Id(0))),
+        InvalidParameters,
+    );
 }
 
 #[test]

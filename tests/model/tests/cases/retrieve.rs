@@ -24,12 +24,20 @@ fn refused(kind: Type, error: FfaError, spoil: impl FnOnce(&mut Retrieve)) {
 fn three_borrowers_of_three_pages_get_what_each_was_granted() {
     let mut bench = Bench::new();
     let page = NORMAL_WORLD.map(|page| run(page, 1));
-    let handle = bench.sent(send(Type::Lend, VM[0], &[(SP[0], RW), (SP[1], RO), (SP[2], RW)], &page));
+    let handle = bench.sent(send(
+        Type::Lend,
+        VM[0],
+        &[(SP[0], RW), (SP[1], RO), (SP[2], RW)],
+        &page,
+    ));
     for id in SP {
         bench.take(handle, id);
     }
     for page in NORMAL_WORLD {
-        assert_eq!(SP.map(|id| bench.access(page, id)), [Some(Access::RW), Some(Access::RO), Some(Access::RW)]);
+        assert_eq!(
+            SP.map(|id| bench.access(page, id)),
+            [Some(Access::RW), Some(Access::RO), Some(Access::RW)]
+        );
         assert_eq!(bench.access(page, Id(0)), None);
     }
 }
@@ -52,7 +60,10 @@ fn t2_a_full_or_absent_rx_is_busy() {
     let handle = bench.three(Type::Share, &BOTH);
     let other = bench.sent(send(Type::Share, SP[0], &BOTH, &[run(3, 1)]));
     let request = bench.request(handle, SP[1]);
-    assert!(matches!(bench.call(SP[1], Request::Retrieve(request)), Outcome::Retrieved(_)));
+    assert!(matches!(
+        bench.call(SP[1], Request::Retrieve(request)),
+        Outcome::Retrieved(_)
+    ));
     let request = bench.request(other, SP[1]);
     bench.refused(SP[1], Request::Retrieve(request), Busy);
     assert_eq!(bench.call(SP[2], Request::RxtxUnmap), Outcome::Success);
@@ -68,8 +79,12 @@ fn t3_a_wrong_tag_or_sender_is_refused() {
 
 #[test]
 fn t4_another_type_is_refused_and_none_accepted() {
-    refused(Type::Share, InvalidParameters, |call| call.kind = Some(Type::Lend));
-    refused(Type::Share, InvalidParameters, |call| call.other_flags = true);
+    refused(Type::Share, InvalidParameters, |call| {
+        call.kind = Some(Type::Lend)
+    });
+    refused(Type::Share, InvalidParameters, |call| {
+        call.other_flags = true
+    });
     let mut bench = Bench::new();
     let handle = bench.three(Type::Share, &BOTH);
     let mut request = bench.request(handle, SP[1]);
@@ -94,7 +109,12 @@ fn t5_execution_is_for_secure_pages_that_the_sender_executes() {
     let mut bench = Bench::new();
     let data = bench.sent(send(Type::Lend, SP[0], &[(SP[1], RO)], &[run(0, 1)]));
     let code = bench.sent(send(Type::Lend, SP[0], &[(SP[1], RO)], &[run(CODE, 1)]));
-    let foreign = bench.sent(send(Type::Lend, Id(0), &[(SP[1], RO)], &[run(NORMAL_WORLD[0], 1)]));
+    let foreign = bench.sent(send(
+        Type::Lend,
+        Id(0),
+        &[(SP[1], RO)],
+        &[run(NORMAL_WORLD[0], 1)],
+    ));
     for handle in [data, foreign] {
         let mut request = bench.request(handle, SP[1]);
         request.receivers[0].instruction = Instruction::Execute;
@@ -108,18 +128,28 @@ fn t5_execution_is_for_secure_pages_that_the_sender_executes() {
 
 #[test]
 fn t6_what_must_not_be_specified_is_refused() {
-    refused(Type::Share, InvalidParameters, |call| call.receivers[0].instruction = Instruction::Never);
-    refused(Type::Lend, InvalidParameters, |call| call.receivers[1].instruction = Instruction::Never);
-    refused(Type::Lend, InvalidParameters, |call| call.receivers[1].data = NONE);
+    refused(Type::Share, InvalidParameters, |call| {
+        call.receivers[0].instruction = Instruction::Never
+    });
+    refused(Type::Lend, InvalidParameters, |call| {
+        call.receivers[1].instruction = Instruction::Never
+    });
+    refused(Type::Lend, InvalidParameters, |call| {
+        call.receivers[1].data = NONE
+    });
     refused(Type::Lend, InvalidParameters, |call| call.ns = true);
-    refused(Type::Lend, Denied, |call| call.memory = TypeField::Is(Kind::Device));
+    refused(Type::Lend, Denied, |call| {
+        call.memory = TypeField::Is(Kind::Device)
+    });
 }
 
 #[test]
 fn t7_t10_hints_and_address_ranges_are_refused() {
     refused(Type::Share, InvalidParameters, |call| call.hint = true);
     refused(Type::Share, InvalidParameters, |call| call.ranges = true);
-    refused(Type::Share, InvalidParameters, |call| call.shape = Shape::Bad);
+    refused(Type::Share, InvalidParameters, |call| {
+        call.shape = Shape::Bad
+    });
 }
 
 #[test]
@@ -137,16 +167,31 @@ fn t8_zeroing_before_needs_the_lenders_word_and_the_first_writer() {
     request.zero = true;
     bench.take_by(SP[1], request.clone());
     assert!((0..3).all(|page| bench.content(page) == Content::Zero));
-    assert!(matches!(bench.call(SP[1], Request::Touch { page: 1, write: true }), Outcome::Data(_)));
+    assert!(matches!(
+        bench.call(
+            SP[1],
+            Request::Touch {
+                page: 1,
+                write: true
+            }
+        ),
+        Outcome::Data(_)
+    ));
     bench.take(handle, SP[2]);
-    assert_eq!(bench.content(1), Content::Of(SP[1].domain()), "a second retrieve does not zero");
+    assert_eq!(
+        bench.content(1),
+        Content::Of(SP[1].domain()),
+        "a second retrieve does not zero"
+    );
     bench.leave(handle, SP[1]);
     bench.refused(SP[1], Request::Retrieve(request), Denied);
 }
 
 #[test]
 fn t9_zeroing_after_is_for_a_lend_and_for_who_writes() {
-    refused(Type::Share, InvalidParameters, |call| call.zero_after = true);
+    refused(Type::Share, InvalidParameters, |call| {
+        call.zero_after = true
+    });
     refused(Type::Lend, Denied, |call| {
         call.receivers[0].data = RO;
         call.zero_after = true;
@@ -158,17 +203,29 @@ fn t9_zeroing_after_is_for_a_lend_and_for_who_writes() {
     bench.take_by(SP[1], request);
     bench.take(handle, SP[2]);
     bench.leave(handle, SP[1]);
-    assert_eq!(bench.content(0), Content::Of(SP[0].domain()), "the other borrower still reads");
+    assert_eq!(
+        bench.content(0),
+        Content::Of(SP[0].domain()),
+        "the other borrower still reads"
+    );
     bench.leave(handle, SP[2]);
     assert!((0..3).all(|page| bench.content(page) == Content::Zero));
 }
 
 #[test]
 fn t11_a_list_other_than_the_lenders_is_refused() {
-    refused(Type::Share, InvalidParameters, |call| call.receivers.truncate(1));
-    refused(Type::Share, InvalidParameters, |call| call.receivers.push(receiver(SP[0], RO)));
-    refused(Type::Share, InvalidParameters, |call| call.receivers[1] = call.receivers[0]);
-    refused(Type::Share, InvalidParameters, |call| call.receivers.reverse());
+    refused(Type::Share, InvalidParameters, |call| {
+        call.receivers.truncate(1)
+    });
+    refused(Type::Share, InvalidParameters, |call| {
+        call.receivers.push(receiver(SP[0], RO))
+    });
+    refused(Type::Share, InvalidParameters, |call| {
+        call.receivers[1] = call.receivers[0]
+    });
+    refused(Type::Share, InvalidParameters, |call| {
+        call.receivers.reverse()
+    });
     refused(Type::Share, InvalidParameters, |call| call.bypass = true);
     let mut bench = Bench::new();
     let handle = bench.three(Type::Share, &BOTH);
@@ -208,11 +265,18 @@ fn t14_no_memory_for_tables_maps_nothing_and_a_retry_succeeds() {
 fn t16_a_wrong_relinquish_is_refused() {
     let mut bench = Bench::new();
     let handle = bench.three(Type::Lend, &BOTH);
-    bench.refused(SP[1], Request::Relinquish(relinquish(handle, SP[1])), Denied);
+    bench.refused(
+        SP[1],
+        Request::Relinquish(relinquish(handle, SP[1])),
+        Denied,
+    );
     bench.take(handle, SP[1]);
     let good = relinquish(handle, SP[1]);
     for endpoints in [vec![], vec![SP[1], SP[1]], vec![SP[2]], vec![SP[0]]] {
-        let call = bulkhead_model::call::Relinquish { endpoints, ..good.clone() };
+        let call = bulkhead_model::call::Relinquish {
+            endpoints,
+            ..good.clone()
+        };
         bench.refused(SP[1], Request::Relinquish(call), InvalidParameters);
     }
     let mut flags = good.clone();
@@ -228,11 +292,29 @@ fn t17_after_relinquish_no_core_has_a_translation() {
     let mut bench = Bench::new();
     let handle = bench.three(Type::Share, &BOTH);
     bench.take(handle, SP[1]);
-    assert!(matches!(bench.call(SP[1], Request::Touch { page: 1, write: true }), Outcome::Data(_)));
+    assert!(matches!(
+        bench.call(
+            SP[1],
+            Request::Touch {
+                page: 1,
+                write: true
+            }
+        ),
+        Outcome::Data(_)
+    ));
     assert!(bench.world.cores[0].is_some());
     bench.leave(handle, SP[1]);
     assert_eq!(bench.world.cores[0], None);
-    assert_eq!(bench.call(SP[1], Request::Touch { page: 1, write: false }), Outcome::Fault);
+    assert_eq!(
+        bench.call(
+            SP[1],
+            Request::Touch {
+                page: 1,
+                write: false
+            }
+        ),
+        Outcome::Fault
+    );
 }
 
 #[test]
@@ -262,7 +344,10 @@ fn k7_a_dead_lenders_pages_stay_with_borrowers_and_are_wiped_after_the_last() {
     bench.leave(handle, SP[1]);
     assert_eq!(bench.world.transaction(handle), None);
     for page in 0..3 {
-        assert_eq!((bench.content(page), bench.world.pages[&page].hold), (Content::Zero, Hold::Exclusive));
+        assert_eq!(
+            (bench.content(page), bench.world.pages[&page].hold),
+            (Content::Zero, Hold::Exclusive)
+        );
         assert!(bench.world.pages[&page].map.is_empty());
     }
 }
@@ -275,9 +360,15 @@ fn a_destroyed_vm_leaves_its_share_and_the_hypervisor_reclaims_what_it_lent() {
     bench.take(handle, VM[1]);
     bench.refused(Id(0), Request::Reclaim(reclaim(handle)), Denied);
     for vm in VM {
-        assert_eq!(bench.call(Id(0), Request::VmDestroyed(vm)), Outcome::Success);
+        assert_eq!(
+            bench.call(Id(0), Request::VmDestroyed(vm)),
+            Outcome::Success
+        );
     }
-    assert_eq!(bench.call(Id(0), Request::Reclaim(reclaim(handle))), Outcome::Success);
+    assert_eq!(
+        bench.call(Id(0), Request::Reclaim(reclaim(handle))),
+        Outcome::Success
+    );
 }
 
 #[test]
@@ -325,11 +416,17 @@ fn t22_a_donation_is_reclaimed_only_before_it_is_taken() {
     assert_eq!(bench.world.pages, before);
     let handle = bench.three(Type::Donate, &[(SP[1], NONE)]);
     let request = bench.request(handle, SP[1]);
-    assert!(matches!(bench.call(SP[1], Request::Retrieve(request)), Outcome::Retrieved(_)));
+    assert!(matches!(
+        bench.call(SP[1], Request::Retrieve(request)),
+        Outcome::Retrieved(_)
+    ));
     bench.refused(SP[0], Request::Reclaim(reclaim(handle)), Denied);
     bench.release(SP[1]);
     let more = bulkhead_model::well_formed::frag_rx(handle, SP[1], 2);
-    assert!(matches!(bench.call(SP[1], Request::FragRx(more)), Outcome::Fragment(_)));
+    assert!(matches!(
+        bench.call(SP[1], Request::FragRx(more)),
+        Outcome::Fragment(_)
+    ));
     bench.refused(SP[0], Request::Reclaim(reclaim(handle)), InvalidParameters);
     assert_eq!(bench.world.pages[&2].owner, Owner::Of(SP[1].domain()));
 }
@@ -338,21 +435,33 @@ fn t22_a_donation_is_reclaimed_only_before_it_is_taken() {
 fn t24_the_hypervisor_reads_the_normal_worlds_transactions_only() {
     let mut bench = Bench::new();
     let secure = bench.three(Type::Share, &BOTH);
-    bench.refused(Id(0), Request::Retrieve(hypervisor_retrieve(secure)), Denied);
+    bench.refused(
+        Id(0),
+        Request::Retrieve(hypervisor_retrieve(secure)),
+        Denied,
+    );
     let page = NORMAL_WORLD.map(|page| run(page, 1));
     let handle = bench.sent(send(Type::Lend, VM[0], &BOTH, &page));
     let mut wrong = hypervisor_retrieve(handle);
     wrong.tag = 1;
     bench.refused(Id(0), Request::Retrieve(wrong), InvalidParameters);
     let pages = bench.world.pages.clone();
-    let Outcome::Retrieved(response) = bench.call(Id(0), Request::Retrieve(hypervisor_retrieve(handle))) else {
+    let Outcome::Retrieved(response) =
+        bench.call(Id(0), Request::Retrieve(hypervisor_retrieve(handle)))
+    else {
         panic!()
     };
-    assert_eq!((response.sender, response.receivers.len(), response.count), (VM[0], 2, 3));
+    assert_eq!(
+        (response.sender, response.receivers.len(), response.count),
+        (VM[0], 2, 3)
+    );
     assert_eq!(bench.world.pages, pages);
     bench.release(Id(0));
     let more = bulkhead_model::well_formed::frag_rx(handle, Id(0), 2);
-    assert_eq!(bench.call(Id(0), Request::FragRx(more)), Outcome::Fragment(page[2..].to_vec()));
+    assert_eq!(
+        bench.call(Id(0), Request::FragRx(more)),
+        Outcome::Fragment(page[2..].to_vec())
+    );
 }
 
 #[test]
@@ -361,7 +470,12 @@ fn zeroing_is_interrupted_for_a_partition_and_never_for_the_normal_world() {
     let own = bench.three(Type::Lend, &BOTH);
     let foreign = bench.sent(send(Type::Lend, Id(0), &BOTH, &[run(NORMAL_WORLD[0], 2)]));
     bench.oracle.interrupt = true;
-    let zero = |handle| Request::Reclaim(bulkhead_model::call::Reclaim { zero: true, ..reclaim(handle) });
+    let zero = |handle| {
+        Request::Reclaim(bulkhead_model::call::Reclaim {
+            zero: true,
+            ..reclaim(handle)
+        })
+    };
     let before = bench.world.clone();
     assert_eq!(bench.call(SP[0], zero(own)), Outcome::Interrupt);
     assert_eq!(bench.world, before);

@@ -3,13 +3,20 @@
 use crate::bench::{Bench, NONE, RO, RW, three_pages};
 use bulkhead_abi::FfaError::{self, Aborted, Denied, InvalidParameters, NoMemory};
 use bulkhead_model::call::{Instruction, Outcome, Request, Send, Shape, Type, TypeField};
-use bulkhead_model::case_world::{CODE, DEVICE, EL3, MAILBOXES, NORMAL_WORLD, READ_ONLY, SP, SPMC, VM};
+use bulkhead_model::case_world::{
+    CODE, DEVICE, EL3, MAILBOXES, NORMAL_WORLD, READ_ONLY, SP, SPMC, VM,
+};
 use bulkhead_model::page::{Id, Kind, Owner};
 use bulkhead_model::well_formed::{receiver, run, send};
 
 /// The call that the cases spoil: three pages lent to two partitions.
 fn lend() -> Send {
-    send(Type::Lend, SP[0], &[(SP[1], RW), (SP[2], RO)], &three_pages())
+    send(
+        Type::Lend,
+        SP[0],
+        &[(SP[1], RW), (SP[2], RO)],
+        &three_pages(),
+    )
 }
 
 #[track_caller]
@@ -21,7 +28,10 @@ fn refused(error: FfaError, spoil: impl FnOnce(&mut Send)) {
 
 #[track_caller]
 fn refused_pages(error: FfaError, pages: &[(u64, u32)]) {
-    let runs: Vec<_> = pages.iter().map(|(first, count)| run(*first, *count)).collect();
+    let runs: Vec<_> = pages
+        .iter()
+        .map(|(first, count)| run(*first, *count))
+        .collect();
     let call = send(Type::Lend, SP[0], &[(SP[1], RO)], &runs);
     Bench::new().refused(SP[0], Request::Send(call), error);
 }
@@ -80,7 +90,9 @@ fn s12_an_unaligned_address_is_refused() {
 
 #[test]
 fn s13_a_run_that_wraps_is_refused() {
-    refused(InvalidParameters, |call| call.constituents[2].address = u64::MAX - 4095);
+    refused(InvalidParameters, |call| {
+        call.constituents[2].address = u64::MAX - 4095
+    });
 }
 
 #[test]
@@ -91,7 +103,12 @@ fn s15_a_handle_on_send_is_refused() {
 #[test]
 fn s18_a_sender_other_than_the_caller_is_denied() {
     refused(Denied, |call| call.sender = SP[1]);
-    let mut call = send(Type::Share, SP[0], &[(SP[1], RW)], &[run(NORMAL_WORLD[0], 1)]);
+    let mut call = send(
+        Type::Share,
+        SP[0],
+        &[(SP[1], RW)],
+        &[run(NORMAL_WORLD[0], 1)],
+    );
     Bench::new().refused(Id(0), Request::Send(call.clone()), Denied);
     call.sender = VM[1];
     Bench::new().sent(call);
@@ -135,14 +152,22 @@ fn s24_a_vm_beside_a_partition_borrows_a_share_only() {
     bench.refused(VM[0], Request::Send(only), Denied);
     let lend = send(Type::Lend, VM[0], &[(SP[0], RW), (VM[1], RO)], &page);
     bench.refused(VM[0], Request::Send(lend), Denied);
-    let many = send(Type::Share, VM[0], &[(SP[0], RW), (VM[1], RO), (Id(0), RO)], &page);
+    let many = send(
+        Type::Share,
+        VM[0],
+        &[(SP[0], RW), (VM[1], RO), (Id(0), RO)],
+        &page,
+    );
     bench.refused(VM[0], Request::Send(many), Denied);
     let mixed = send(Type::Share, VM[0], &[(SP[0], RW), (VM[1], RO)], &page);
     let handle = bench.sent(mixed);
     bench.take(handle, SP[0]);
     bench.take(handle, VM[1]);
     bench.leave(handle, VM[1]);
-    assert!(bench.mapping(NORMAL_WORLD[0], Id(0)).is_some(), "the normal world keeps what it shared");
+    assert!(
+        bench.mapping(NORMAL_WORLD[0], Id(0)).is_some(),
+        "the normal world keeps what it shared"
+    );
 }
 
 #[test]
@@ -165,7 +190,12 @@ fn s27_s34_s35_pages_that_the_sender_does_not_map_are_denied() {
         refused_pages(Denied, &[(0, 1), (page, 1), (1, 1)]);
     }
     for page in [0, 19, 15, SPMC] {
-        let call = send(Type::Share, Id(0), &[(SP[1], RO)], &[run(NORMAL_WORLD[0], 1), run(page, 1)]);
+        let call = send(
+            Type::Share,
+            Id(0),
+            &[(SP[1], RO)],
+            &[run(NORMAL_WORLD[0], 1), run(page, 1)],
+        );
         Bench::new().refused(Id(0), Request::Send(call), Denied);
     }
 }
@@ -190,9 +220,19 @@ fn s29_s30_shared_pages_are_denied_also_among_others() {
 #[test]
 fn s31_secure_and_non_secure_pages_do_not_mix() {
     let mut bench = Bench::new();
-    let handle = bench.sent(send(Type::Donate, Id(0), &[(SP[0], NONE)], &[run(NORMAL_WORLD[0], 1)]));
+    let handle = bench.sent(send(
+        Type::Donate,
+        Id(0),
+        &[(SP[0], NONE)],
+        &[run(NORMAL_WORLD[0], 1)],
+    ));
     bench.take(handle, SP[0]);
-    let mixed = send(Type::Lend, SP[0], &[(SP[1], RO)], &[run(0, 1), run(NORMAL_WORLD[0], 1), run(1, 1)]);
+    let mixed = send(
+        Type::Lend,
+        SP[0],
+        &[(SP[1], RO)],
+        &[run(0, 1), run(NORMAL_WORLD[0], 1), run(1, 1)],
+    );
     bench.refused(SP[0], Request::Send(mixed), Denied);
 }
 
@@ -215,7 +255,10 @@ fn s32_a_device_is_lent_to_one_borrower_only() {
     normal.memory = TypeField::Is(Kind::Normal);
     bench.refused(SP[1], Request::Retrieve(normal), Denied);
     bench.take(handle, SP[1]);
-    assert_eq!(bench.mapping(DEVICE, SP[1]).map(|mapping| mapping.kind), Some(Kind::Device));
+    assert_eq!(
+        bench.mapping(DEVICE, SP[1]).map(|mapping| mapping.kind),
+        Some(Kind::Device)
+    );
 }
 
 #[test]
@@ -239,19 +282,32 @@ fn s36_a_donated_page_is_donated_on_by_its_new_owner_only() {
 
 #[test]
 fn s38_read_write_of_a_read_only_page_is_denied() {
-    let call = send(Type::Share, SP[0], &[(SP[1], RO), (SP[2], RW)], &[run(0, 1), run(READ_ONLY, 1), run(1, 1)]);
+    let call = send(
+        Type::Share,
+        SP[0],
+        &[(SP[1], RO), (SP[2], RW)],
+        &[run(0, 1), run(READ_ONLY, 1), run(1, 1)],
+    );
     Bench::new().refused(SP[0], Request::Send(call), Denied);
 }
 
 #[test]
 fn s39_instruction_access_from_the_sender_is_refused() {
-    refused(InvalidParameters, |call| call.receivers[1].instruction = Instruction::Execute);
-    refused(InvalidParameters, |call| call.receivers[1].instruction = Instruction::Never);
+    refused(InvalidParameters, |call| {
+        call.receivers[1].instruction = Instruction::Execute
+    });
+    refused(InvalidParameters, |call| {
+        call.receivers[1].instruction = Instruction::Never
+    });
 }
 
 #[test]
 fn s40_s41_a_memory_type_other_than_the_pages_is_denied() {
-    for memory in [TypeField::Is(Kind::Device), TypeField::Other, TypeField::Unspecified] {
+    for memory in [
+        TypeField::Is(Kind::Device),
+        TypeField::Other,
+        TypeField::Unspecified,
+    ] {
         refused(Denied, |call| call.memory = memory);
     }
     refused_pages(Denied, &[(0, 1), (DEVICE, 1), (1, 1)]);
@@ -260,7 +316,9 @@ fn s40_s41_a_memory_type_other_than_the_pages_is_denied() {
 #[test]
 fn a41_a_lend_to_one_borrower_names_no_memory_type_and_each_receiver_a_data_access() {
     refused(InvalidParameters, |call| call.receivers.truncate(1));
-    refused(InvalidParameters, |call| call.receivers[1] = receiver(SP[2], NONE));
+    refused(InvalidParameters, |call| {
+        call.receivers[1] = receiver(SP[2], NONE)
+    });
 }
 
 #[test]
@@ -274,7 +332,12 @@ fn s43_zeroing_a_share_or_read_only_pages_is_refused() {
         call.kind = Type::Share;
         call.zero = true;
     });
-    let mut call = send(Type::Lend, SP[0], &[(SP[1], RO)], &[run(0, 1), run(CODE, 1)]);
+    let mut call = send(
+        Type::Lend,
+        SP[0],
+        &[(SP[1], RO)],
+        &[run(0, 1), run(CODE, 1)],
+    );
     call.zero = true;
     Bench::new().refused(SP[0], Request::Send(call), Denied);
 }
@@ -303,7 +366,10 @@ fn m9_m23_buffers_are_owned_pages_and_free_again_after_unmap() {
     assert_eq!(bench.call(SP[0], map(0, MAILBOXES[0])), Outcome::Success);
     bench.refused(SP[0], Request::Send(lend()), Denied);
     assert_eq!(bench.call(SP[0], Request::RxtxUnmap), Outcome::Success);
-    assert_eq!(bench.call(SP[0], map(MAILBOXES[0], MAILBOXES[0] + 1)), Outcome::Success);
+    assert_eq!(
+        bench.call(SP[0], map(MAILBOXES[0], MAILBOXES[0] + 1)),
+        Outcome::Success
+    );
     bench.sent(lend());
     assert_eq!(bench.call(SP[0], Request::RxtxUnmap), Outcome::Success);
     bench.refused(SP[0], map(0, MAILBOXES[0]), Denied);
