@@ -49,7 +49,7 @@ ROWS
 # (TF-A's levels are in capitals, Bulkhead's in words; FFA_ERROR in a line is no error.)
 alarm='panic|PANIC|Unhandled|crash report|ASSERT|WARNING:|(^|[^A-Z_])ERROR|bulkhead: (warning|error|crash):'
 
-boot_timeout_seconds=${BULKHEAD_BOOT_TIMEOUT:-120}
+boot_timeout_seconds=${BULKHEAD_BOOT_TIMEOUT:-300}
 
 # config_command CONFIG: what the normal world is told to do in that configuration.
 config_command() { boots | awk -F '|' -v config="$1" '$2 == config { print $8; found = 1; exit } END { if (!found) print config }'; }
