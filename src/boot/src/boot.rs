@@ -19,10 +19,14 @@ use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
+use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::{Reserved, Spmc, SpmcConfig};
 use bulkhead_manifest::{MemoryKind, SpmcManifest};
+use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::pool::Account;
+use bulkhead_mm::attrs::Space;
+use bulkhead_mm::owner::{Node, Ownership};
+use bulkhead_mm::pool::{Account, Quota};
 use bulkhead_spmc::arena::{Arena, ArenaFull};
 use bulkhead_spmc::interrupts::Interrupts;
 use bulkhead_spmc::machine::{BufferSizes, Shared};
@@ -243,10 +247,27 @@ fn assemble(
         buffers,
         interrupts,
     })?;
+    let normal_world = normal_world_memory(platform, manifest, arena)?;
+    shared
+        .memory
+        .grant_quotas(arena.slice(partitions.len() + 1, |_, _| Ok::<_, Fatal>(Quota::NONE))?);
+    // Each transaction has a page at least.
+    let most = shared.memory.pages.lock().pool.range().pages() as usize;
+    let shares = arena.slice(most, |_, _| Ok::<_, Fatal>(ShareSlot::new()))?;
+    let regions = partitions.iter().flat_map(|one| one.config.regions);
+    let secure = regions
+        .filter(|region| region.space == Space::Secure)
+        .map(|region| region.range);
+    let pages = PageOwners::new(
+        ownership(secure, arena.available() / 4, arena)?,
+        ownership(normal_world.iter().copied(), arena.available() / 2, arena)?,
+    );
     let spmc = Spmc::new(SpmcConfig {
         id: manifest.id,
         partitions,
-        normal_world_memory: normal_world_memory(platform, manifest, arena)?,
+        normal_world_memory: normal_world,
+        owners: pages,
+        shares,
         reserved: owners(reserved, arena)?,
         vms,
         vm_notifications,
@@ -261,6 +282,26 @@ fn assemble(
         allowed,
         vectors,
     }))
+}
+
+/// A map of all that lies between the ends of `ranges`, with nodes of at most `bytes` bytes.
+fn ownership(
+    ranges: impl Iterator<Item = PageRange> + Clone,
+    bytes: usize,
+    arena: &mut Arena,
+) -> Result<Ownership<'static>, Fatal> {
+    let base = ranges.clone().map(|range| range.base().0).min();
+    let end = ranges.map(|range| range.end().0).max();
+    let all = base
+        .zip(end)
+        .and_then(|(base, end)| PageRange::new(Pa(base), end - base));
+    // Without memory, a map of one page that nobody has.
+    let all = all.or_else(|| PageRange::new(Pa(0), PAGE_SIZE));
+    let nodes = arena.slice(bytes / size_of::<Node>(), |_, _| {
+        Ok::<_, Fatal>(Node::UNUSED)
+    })?;
+    all.and_then(|range| Ownership::new(range, nodes))
+        .ok_or(Fatal::Map("the ownership of memory", MapError::OutOfRange))
 }
 
 /// The `ns-memory` of the manifest in whole pages; where it names none, the board's.

@@ -16,7 +16,7 @@ use bulkhead_manifest::{
 };
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::Permissions;
+use bulkhead_mm::attrs::{Permissions, Space};
 use bulkhead_mm::stage2::Stage2Layout;
 use bulkhead_spmc::arena::{Arena, ArenaFull};
 use bulkhead_spmc::memory::Memory;
@@ -274,9 +274,13 @@ impl Loader<'_> {
             let (part, rest) = to.split_at_mut(length);
             let range = pages_around(from, length);
             self.memory
-                .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| {
-                    window.read(offset as usize, part)
-                })
+                .window(
+                    BOOT_WINDOW,
+                    Space::Secure,
+                    range,
+                    Permissions::READ_ONLY,
+                    |window| window.read(offset as usize, part),
+                )
                 .map_err(|error| Refused::Map(as_range(range), error))?
                 .map_err(|CopyFault| Refused::Unreadable(from))?;
             from += length as u64;
@@ -289,9 +293,13 @@ impl Loader<'_> {
     fn write(&self, to: u64, from: &[u8; BOOT_INFORMATION]) -> Result<(), Refused> {
         let range = pages_around(to, from.len());
         self.memory
-            .window(BOOT_WINDOW, range, Permissions::READ_WRITE, |window| {
-                window.write(0, from)
-            })
+            .window(
+                BOOT_WINDOW,
+                Space::Secure,
+                range,
+                Permissions::READ_WRITE,
+                |window| window.write(0, from),
+            )
             .map_err(|error| Refused::Map(as_range(range), error))?
             .map_err(|CopyFault| Refused::Unreadable(to))
     }
@@ -303,9 +311,13 @@ impl Loader<'_> {
             let length = CHUNK.min(memory.end() - from);
             let range = pages_around(from, length as usize);
             self.memory
-                .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| {
-                    window.flush()
-                })
+                .window(
+                    BOOT_WINDOW,
+                    Space::Secure,
+                    range,
+                    Permissions::READ_ONLY,
+                    |window| window.flush(),
+                )
                 .map_err(|error| Refused::Map(as_range(range), error))?;
             from += length;
         }
@@ -345,9 +357,13 @@ pub fn read_tree(
         let range = pages_around(from, to.len());
         let offset = (from % PAGE_SIZE) as usize;
         memory
-            .window(BOOT_WINDOW, range, Permissions::READ_ONLY, |window| {
-                window.read(offset, to)
-            })
+            .window(
+                BOOT_WINDOW,
+                Space::Secure,
+                range,
+                Permissions::READ_ONLY,
+                |window| window.read(offset, to),
+            )
             .ok()
             .and_then(Result::ok)
             .ok_or(UNREADABLE)

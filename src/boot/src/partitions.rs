@@ -21,7 +21,7 @@ use bulkhead_mm::attrs::{Permissions, Space};
 use bulkhead_spmc::arena::{Arena, ArenaFull};
 use bulkhead_spmc::interrupts::Interrupts;
 use bulkhead_spmc::machine::Machine;
-use bulkhead_spmc::memory::Memory;
+use bulkhead_spmc::memory::{Memory, account};
 use bulkhead_spmc::space::{self, AddressSpace, NewSpace};
 
 use crate::load::{Loaded, Loader, Refused};
@@ -83,10 +83,10 @@ pub fn load(
         .iter_mut()
         .flatten()
         .filter_map(|(_, space)| space.take());
-    let spaces = arena.slice(count, |_, _| {
-        let space = new_spaces.next().zip(vmids.next());
+    let spaces = arena.slice(count, |_, index| {
+        let space = new_spaces.next().zip(vmids.next()).zip(account(index));
         space
-            .map(|(space, vmid)| space.finish(vmid, features))
+            .map(|((space, vmid), account)| space.finish(vmid, account, features))
             .ok_or(ArenaFull)
     })?;
     let loaded = || slots.iter().flatten().map(|(loaded, _)| loaded);

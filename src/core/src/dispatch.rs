@@ -10,6 +10,7 @@ use crate::event::{Action, Conduit};
 use crate::hardware::Hardware;
 use crate::partition::Health;
 use crate::runtime_model::DirectForm;
+use crate::share;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::atomic::Ordering;
 use crate::version::NegotiatedVersion;
@@ -81,6 +82,12 @@ enum Setup {
     SecondaryEpRegister,
     ConsoleLog,
     Yield,
+    MemSend(share::Kind),
+    MemRetrieve,
+    MemRelinquish,
+    MemReclaim,
+    MemFragRx,
+    MemFragTx,
 }
 
 /// Makes [`CALLS`]: function, who may call it, from which version on, its handler, and the errors that it can
@@ -136,6 +143,14 @@ calls! {
     SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
     ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
     Yield, Partitions, V1_0, Setup(Setup::Yield), [InvalidParameters Denied];
+    MemDonate, Both, V1_0, Setup(Setup::MemSend(share::Kind::Donate)), [InvalidParameters NoMemory Denied Aborted];
+    MemLend, Both, V1_0, Setup(Setup::MemSend(share::Kind::Lend)), [InvalidParameters NoMemory Denied Aborted];
+    MemShare, Both, V1_0, Setup(Setup::MemSend(share::Kind::Share)), [InvalidParameters NoMemory Denied Aborted];
+    MemRetrieveReq, Both, V1_0, Setup(Setup::MemRetrieve), [InvalidParameters NoMemory Busy Denied Aborted];
+    MemRelinquish, Both, V1_0, Setup(Setup::MemRelinquish), [InvalidParameters Denied Aborted];
+    MemReclaim, Both, V1_0, Setup(Setup::MemReclaim), [InvalidParameters Denied Aborted];
+    MemFragRx, Both, V1_0, Setup(Setup::MemFragRx), [InvalidParameters Busy Aborted];
+    MemFragTx, Both, V1_0, Setup(Setup::MemFragTx), [InvalidParameters NoMemory Denied Aborted];
 }
 
 /// Position in [`CALLS`] by bits 7:0 of the function id.
@@ -327,6 +342,12 @@ impl<H: Hardware> Spmc<H> {
             Setup::NotificationInfoGet => self.notification_info_get(core, width),
             Setup::SecondaryEpRegister => self.secondary_ep_register(core),
             Setup::Yield => self.partition_yield(core, hw),
+            Setup::MemSend(kind) => self.mem_send(core, kind, version, hw),
+            Setup::MemRetrieve => self.mem_retrieve(core, version, hw),
+            Setup::MemRelinquish => self.mem_relinquish(core, hw),
+            Setup::MemReclaim => self.mem_reclaim(core, hw),
+            Setup::MemFragRx => self.mem_frag_rx(core, hw),
+            Setup::MemFragTx => self.mem_frag_tx(core, hw),
         }
     }
 

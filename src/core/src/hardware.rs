@@ -4,9 +4,9 @@
 
 use core::fmt;
 
-use bulkhead_abi::Registers;
+use bulkhead_abi::{FfaError, Registers};
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 
 use crate::event::Access;
 use crate::mailbox::MailboxBuffers;
@@ -132,6 +132,84 @@ pub trait Hardware {
     /// As [`write_rx`](Self::write_rx).
     fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault>;
 
+    /// A zeroed page for what belongs to `account`: a partition's index, or the one after them all for the
+    /// normal world. `None` when its quota is used up.
+    fn take_page(&mut self, _account: usize) -> Option<Pa> {
+        None
+    }
+
+    /// The reverse of [`take_page`](Self::take_page).
+    fn give_page(&mut self, _page: Pa) {}
+
+    /// How many pages `account` can still get.
+    fn pages_left(&self, _account: usize) -> usize {
+        0
+    }
+
+    /// Reads words of a page that was taken, from the word `index` on.
+    fn load_words(&self, _page: Pa, _index: usize, _words: &mut [u64]) {}
+
+    /// Writes words of a page that was taken, from the word `index` on.
+    fn store_words(&mut self, _page: Pa, _index: usize, _words: &[u64]) {}
+
+    /// What stage 2 of the partition in slot `partition` (its index) maps from `ipa` on, as far as it goes on
+    /// to consecutive physical addresses with the same attributes, at most `bytes` bytes. `None` if `ipa` is
+    /// not mapped, or is suspended.
+    fn lookup(&self, _partition: usize, _space: Space, _ipa: u64, _bytes: u64) -> Option<Run> {
+        None
+    }
+
+    /// Maps pages of others in the stage 2 of the partition in slot `partition`, at their own addresses, so
+    /// that they can be unmapped again as they were mapped without a page for tables.
+    ///
+    /// # Errors
+    /// NO_MEMORY, or DENIED when something is mapped there; nothing has changed.
+    fn map_borrowed(
+        &mut self,
+        _partition: usize,
+        _space: Space,
+        _range: PageRange,
+        _memory: MemoryType,
+        _permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        Err(FfaError::NoMemory)
+    }
+
+    /// Takes away what [`map_borrowed`](Self::map_borrowed) mapped, the same range.
+    fn unmap_borrowed(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+
+    /// Takes pages from a partition's stage 2 that are mapped at their own addresses, and keeps their place.
+    ///
+    /// # Errors
+    /// NO_MEMORY when a block cannot be split, DENIED when something is not mapped; nothing has changed.
+    fn suspend(
+        &mut self,
+        _partition: usize,
+        _space: Space,
+        _range: PageRange,
+    ) -> Result<(), FfaError> {
+        Err(FfaError::NoMemory)
+    }
+
+    /// Gives back what [`suspend`](Self::suspend) took, as it was.
+    fn resume(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+
+    /// Gives the place up that [`suspend`](Self::suspend) kept.
+    fn forget(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+
+    /// Zeroes memory, and cleans it to the point of coherency (X5).
+    ///
+    /// # Errors
+    /// [`CopyFault`] when it does not answer.
+    fn zero(&mut self, _space: Space, _range: PageRange) -> Result<(), CopyFault> {
+        Err(CopyFault)
+    }
+
+    /// Whether a non-secure interrupt is pending for this core.
+    fn non_secure_interrupt_is_pending(&self) -> bool {
+        false
+    }
+
     /// Prints a line of a partition on the console.
     fn print(&mut self, line: fmt::Arguments<'_>);
 
@@ -208,7 +286,20 @@ impl fmt::Display for SystemRegister {
     }
 }
 
-/// No page is left for translation tables.
+/// A part of a partition's memory that is mapped to consecutive addresses with the same attributes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Where it starts.
+    pub pa: Pa,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Memory or a device.
+    pub memory: MemoryType,
+    /// What is allowed.
+    pub permissions: Permissions,
+}
+
+/// No page is left for translation tables or records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 

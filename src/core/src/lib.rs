@@ -48,6 +48,7 @@ pub mod runtime_model;
 pub mod rxtx;
 pub mod schedule;
 pub mod setup;
+pub mod share;
 pub mod spmc;
 mod spmd;
 mod spmd_lp;

@@ -47,7 +47,7 @@ impl Buffer {
     }
 
     /// The pages in runs that are contiguous.
-    pub fn runs(&self) -> impl Iterator<Item = PageRange> {
+    pub fn runs(&self) -> impl Iterator<Item = PageRange> + Clone {
         self.pages
             .chunk_by(|page, next| page.0.checked_add(PAGE_SIZE) == Some(next.0))
             .filter_map(|run| {
@@ -96,6 +96,11 @@ impl MailboxBuffers {
             return Err(FfaError::InvalidParameters);
         }
         Ok(Self { rx, tx, space })
+    }
+
+    /// The pages of both in runs that are contiguous.
+    pub fn runs(&self) -> impl Iterator<Item = PageRange> + Clone {
+        self.rx.runs().chain(self.tx.runs())
     }
 
     /// Whether a page of one pair is a page of the other.

@@ -5,12 +5,14 @@ use bulkhead_abi::memory::Constituents;
 use bulkhead_abi::rxtx::EndpointBuffers;
 use bulkhead_abi::{EndpointId, FfaError, Width};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::Space;
+use bulkhead_mm::attrs::{MemoryType, Space};
+use bulkhead_mm::owner::{Owner, PageState};
 
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::mailbox::{Buffer, MAX_PAGES, Mailbox, MailboxBuffers, RxOwner};
 use crate::partition::{Health, Partition};
+use crate::share::PageOwners;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -22,12 +24,14 @@ const PAGE: usize = 4096;
 
 impl<H: Hardware> Partition<H> {
     /// Takes the buffers of a partition that is over out of S-EL2's map.
-    pub(crate) fn release_mailbox(&self, index: usize, hw: &mut H) {
-        let mut mailbox = self.mailbox.lock();
-        if matches!(*mailbox, Mailbox::Mapped { .. }) {
-            hw.unmap_mailbox(index.saturating_add(1));
-            *mailbox = Mailbox::Unmapped;
-        }
+    pub(crate) fn release_mailbox(&self, index: usize, owners: &PageOwners, hw: &mut H) {
+        let slot = index.saturating_add(1);
+        // Without buffers there is nothing to do.
+        let _ = unmap(slot, self.owner(), &mut self.mailbox.lock(), owners, hw);
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Partition(self.config.id.0)
     }
 }
 
@@ -53,13 +57,8 @@ impl<H: Hardware> Spmc<H> {
             }
             Some(current) => {
                 let index = current.vcpu.partition();
-                map_for_partition(
-                    current.partition,
-                    index,
-                    range(rx, count)?,
-                    range(tx, count)?,
-                    hw,
-                )?;
+                let (rx, tx) = (range(rx, count)?, range(tx, count)?);
+                map_for_partition(current.partition, index, rx, tx, &self.owners, hw)?;
             }
         }
         Ok(self.succeed(core, [0; 6]))
@@ -92,7 +91,7 @@ impl<H: Hardware> Spmc<H> {
         let changes = self.normal_world.changes.lock();
         let (index, place) = self.normal_world.place(vm)?;
         self.normal_world.may_use(&buffers)?;
-        place.occupy(vm, map(self.vm_slot(index), buffers, hw)?);
+        place.occupy(vm, self.map_shared(self.vm_slot(index), buffers, hw)?);
         drop(changes);
         Ok(())
     }
@@ -103,10 +102,19 @@ impl<H: Hardware> Spmc<H> {
             return Err(FfaError::Denied);
         }
         self.normal_world.may_use(&buffers)?;
-        let mapped = map(NORMAL_WORLD_SLOT, buffers, hw)?;
+        let mapped = self.map_shared(NORMAL_WORLD_SLOT, buffers, hw)?;
         *self.normal_world.mailbox.lock() = mapped;
         drop(changes);
         Ok(())
+    }
+
+    fn map_shared(
+        &self,
+        slot: usize,
+        buffers: MailboxBuffers,
+        hw: &mut H,
+    ) -> Result<Mailbox, FfaError> {
+        map(slot, Owner::NormalWorld, buffers, &self.owners, hw)
     }
 
     /// FFA_RXTX_UNMAP of the caller's buffers, or of those of a VM.
@@ -118,10 +126,15 @@ impl<H: Hardware> Spmc<H> {
         let named = core.caller().sender();
         if self.is_caller(core, named) {
             let (slot, mailbox) = self.mailbox(core);
-            unmap(slot, &mut mailbox.lock(), hw)?;
+            let owner = match &core.current {
+                Some(current) => current.partition.owner(),
+                None => Owner::NormalWorld,
+            };
+            unmap(slot, owner, &mut mailbox.lock(), &self.owners, hw)?;
         } else {
             let (index, mut mailbox) = self.vm_mailbox(core, named)?;
-            hw.unmap_mailbox(self.vm_slot(index));
+            let slot = self.vm_slot(index);
+            unmap(slot, Owner::NormalWorld, &mut mailbox, &self.owners, hw)?;
             if let Some(vm) = self.normal_world.vms.get(index) {
                 vm.vacate(&mut mailbox);
             }
@@ -192,6 +205,7 @@ fn map_for_partition<H: Hardware>(
     index: usize,
     rx: PageRange,
     tx: PageRange,
+    owners: &PageOwners,
     hw: &mut H,
 ) -> Result<(), FfaError> {
     let mut mailbox = partition.mailbox.lock();
@@ -210,25 +224,44 @@ fn map_for_partition<H: Hardware>(
     };
     let rx = place(rx).ok_or(FfaError::InvalidParameters)?;
     let tx = place(tx).ok_or(FfaError::InvalidParameters)?;
-    *mailbox = map(index.saturating_add(1), pair(rx, tx, Space::Secure)?, hw)?;
+    let buffers = pair(rx, tx, Space::Secure)?;
+    let slot = index.saturating_add(1);
+    *mailbox = map(slot, partition.owner(), buffers, owners, hw)?;
     Ok(())
 }
 
-/// Maps `buffers` at S-EL2; the mailbox that they make, RX being Bulkhead's.
-fn map<H: Hardware>(slot: usize, buffers: MailboxBuffers, hw: &mut H) -> Result<Mailbox, FfaError> {
-    hw.map_mailbox(slot, &buffers)
-        .map_err(|_| FfaError::NoMemory)?;
+/// Maps `buffers`, which must be `owner`'s alone (M9), at S-EL2; the mailbox that they make, RX being
+/// Bulkhead's.
+fn map<H: Hardware>(
+    slot: usize,
+    owner: Owner,
+    buffers: MailboxBuffers,
+    owners: &PageOwners,
+    hw: &mut H,
+) -> Result<Mailbox, FfaError> {
+    let state = PageState::exclusive(owner, buffers.space, MemoryType::Normal);
+    owners.take_buffers(buffers.runs(), state, slot)?;
+    if hw.map_mailbox(slot, &buffers).is_err() {
+        owners.return_buffers(buffers.runs(), state, slot);
+        return Err(FfaError::NoMemory);
+    }
     Ok(Mailbox::Mapped {
         buffers,
         rx: RxOwner::Producer,
     })
 }
 
-fn unmap<H: Hardware>(slot: usize, mailbox: &mut Mailbox, hw: &mut H) -> Result<(), FfaError> {
-    if *mailbox == Mailbox::Unmapped {
-        return Err(FfaError::InvalidParameters);
-    }
+fn unmap<H: Hardware>(
+    slot: usize,
+    owner: Owner,
+    mailbox: &mut Mailbox,
+    owners: &PageOwners,
+    hw: &mut H,
+) -> Result<(), FfaError> {
+    let buffers = mailbox.buffers().ok_or(FfaError::InvalidParameters)?;
     hw.unmap_mailbox(slot);
+    let state = PageState::exclusive(owner, buffers.space, MemoryType::Normal);
+    owners.return_buffers(buffers.runs(), state, slot);
     *mailbox = Mailbox::Unmapped;
     Ok(())
 }

@@ -355,7 +355,8 @@ impl<H: Hardware> Spmc<H> {
             let name = partition.config.name;
             let id = partition.config.id;
             log::error!("{name} ({id}) vCPU {} {what}", vcpu.vcpu());
-            partition.release_mailbox(vcpu.partition(), hw);
+            partition.release_mailbox(vcpu.partition(), &self.owners, hw);
+            self.end_shares(id, hw);
             partition.notifications.lock().stop();
             self.drop_all_interrupts(partition, hw);
             if let Some(queue) = &partition.queue {

@@ -6,7 +6,7 @@ use bulkhead_abi::features::{self, BufferGranule, Feature, Query};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{FfaError, Function, Version, paravirt};
 
-use crate::dispatch;
+use crate::dispatch::{self, Instance};
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::mailbox::MAX_PAGES;
@@ -52,7 +52,9 @@ impl<H: Hardware> Spmc<H> {
                 function,
                 Function::Success | Function::Error | Function::Interrupt
             );
-        if !answers || (input != 0 && version >= Version::V1_1) {
+        // Whoever retrieves may say that it understands the NS bit.
+        let input_is_known = input == 0 || function == Function::MemRetrieveReq;
+        if !answers || (!input_is_known && version >= Version::V1_1) {
             return Err(FfaError::NotSupported);
         }
         let properties = match function {
@@ -64,6 +66,10 @@ impl<H: Hardware> Spmc<H> {
                 };
                 features::rxtx_map_properties(BufferGranule::Size4K, maximum)
             }
+            Function::MemRetrieveReq if instance == Instance::NormalWorld => {
+                features::MEM_RETRIEVE_NS_BIT | features::MEM_RETRIEVE_HYPERVISOR
+            }
+            Function::MemRetrieveReq => features::MEM_RETRIEVE_NS_BIT,
             _ => 0,
         };
         Ok(self.succeed(core, [u64::from(properties), 0, 0, 0, 0, 0]))

@@ -15,6 +15,7 @@ use crate::normal_world::{NormalWorld, Vm};
 use crate::notify::{Scheduler, VmNotifications};
 use crate::partition::Partition;
 use crate::region::Reserved;
+use crate::share::{PageOwners, ShareSlot, Shares};
 use crate::spmd_lp::LogicalPartitions;
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::timer::NEVER;
@@ -37,6 +38,10 @@ pub struct SpmcConfig<H: Hardware + 'static> {
     pub vm_notifications: &'static [VmNotifications],
     /// The secure interrupts of partitions: [`owned`](crate::interrupt::owner::owned).
     pub interrupts: &'static mut [Owned],
+    /// Whose each page is.
+    pub owners: PageOwners,
+    /// Places for memory transactions: as many as there are pages for their records are enough.
+    pub shares: &'static [ShareSlot],
     /// How long an execution context may take to initialise, in milliseconds (DECISIONS 24).
     pub init_timeout_ms: u32,
     /// How long a partition may keep non-secure interrupts waiting, in milliseconds.
@@ -53,6 +58,9 @@ pub struct Spmc<H: Hardware + 'static> {
     pub(crate) scheduler: Scheduler,
     pub(crate) logical: LogicalPartitions,
     pub(crate) interrupts: Interrupts,
+    /// Whose each page is.
+    pub owners: PageOwners,
+    pub(crate) shares: Shares,
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
 }
@@ -173,6 +181,9 @@ impl<H: Hardware> CoreState<H> {
 impl<H: Hardware> Spmc<H> {
     /// The SPMC at boot: nothing has run yet.
     pub fn new(config: SpmcConfig<H>) -> Self {
+        config
+            .owners
+            .give_all(config.partitions, config.normal_world_memory);
         Self {
             id: config.id,
             partitions: config.partitions,
@@ -189,6 +200,8 @@ impl<H: Hardware> Spmc<H> {
                 unowned: AtomicU64::new(0),
                 orphans: AtomicBool::new(false),
             },
+            owners: config.owners,
+            shares: Shares::new(config.shares),
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
         }

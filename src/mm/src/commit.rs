@@ -10,7 +10,9 @@
 use crate::addr::{PAGE_SIZE, Pa};
 use crate::plan::{MapError, cuts_run};
 use crate::pool::PagePool;
-use crate::table::{CONTIGUOUS, Descriptor, ENTRIES, INVALID, Level, Part, Span, TableMemory};
+use crate::table::{
+    CONTIGUOUS, Descriptor, ENTRIES, INVALID, Level, Part, Span, TableMemory, VALID,
+};
 use crate::tlb::Maintenance;
 use crate::tree::{Request, Reshape, Shape};
 
@@ -29,6 +31,24 @@ pub(crate) struct Editor<'a, 'b, M: ?Sized> {
     pub(crate) mem: &'a mut M,
     /// Not a type parameter: the engine is in the image once.
     pub(crate) maintenance: &'a mut dyn Maintenance,
+}
+
+/// What becomes of leaves that are unmapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leaves {
+    /// Nothing is left of them.
+    Erased,
+    /// They are invalid, but for bit 0 as they were.
+    Suspended,
+}
+
+/// What becomes of suspended leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// They are valid again.
+    Resumed,
+    /// Nothing is left of them.
+    Forgotten,
 }
 
 /// What an edit has removed and not yet invalidated.
@@ -66,12 +86,99 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
     pub(crate) fn unmap(&mut self, tree: &Shape, span: Span) -> Result<(), MapError> {
         self.reserve(tree, tree.tables_to_unmap(span, self.mem)?)?;
         let mut removed = Removed::default();
-        self.clear(tree, tree.root, tree.geometry.start(), span, &mut removed)?;
+        let start = tree.geometry.start();
+        self.clear(tree, tree.root, start, span, Leaves::Erased, &mut removed)?;
+        self.complete(tree, &removed);
+        Ok(())
+    }
+
+    /// Makes the leaves of `span`, all of which is mapped, invalid, and keeps the rest of their descriptors:
+    /// a table in which such a leaf is stays, and nothing else is mapped there.
+    pub(crate) fn suspend(&mut self, tree: &Shape, span: Span) -> Result<(), MapError> {
+        self.reserve(tree, tree.tables_to_unmap(span, self.mem)?)?;
+        let mut removed = Removed::default();
+        let start = tree.geometry.start();
+        self.clear(
+            tree,
+            tree.root,
+            start,
+            span,
+            Leaves::Suspended,
+            &mut removed,
+        )?;
+        self.complete(tree, &removed);
+        Ok(())
+    }
+
+    /// Makes the suspended leaves of `span` valid again. This takes no memory and cannot fail.
+    pub(crate) fn resume(&mut self, tree: &Shape, span: Span) {
+        let mut removed = Removed::default();
+        let start = tree.geometry.start();
+        self.settle(tree, tree.root, start, span, Fate::Resumed, &mut removed);
+        self.maintenance.publish();
+    }
+
+    /// Erases the suspended leaves of `span`, and frees tables that become empty. This takes no memory and
+    /// cannot fail.
+    pub(crate) fn forget(&mut self, tree: &Shape, span: Span) {
+        let mut removed = Removed::default();
+        let start = tree.geometry.start();
+        self.settle(tree, tree.root, start, span, Fate::Forgotten, &mut removed);
+        self.complete(tree, &removed);
+    }
+
+    /// Invalidates what was removed; then no walk reaches its tables any more.
+    fn complete(&mut self, tree: &Shape, removed: &Removed) {
         if let Some((span, stride)) = removed.leaves {
             self.maintenance.invalidate(tree.invalidation(span, stride));
         }
         self.pool.free_retired(removed.tables);
-        Ok(())
+    }
+
+    /// Settles what becomes of the suspended leaves of `span` in `table`; all others are left alone.
+    fn settle(
+        &mut self,
+        tree: &Shape,
+        table: Pa,
+        level: Level,
+        span: Span,
+        fate: Fate,
+        removed: &mut Removed,
+    ) {
+        let mut broken = 0_u16;
+        for part in span.parts(level) {
+            let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
+            let bits = self.mem.read(slot, index);
+            match (tree.decode(bits, level), level.next()) {
+                (Descriptor::Table(next), Some(next_level)) => {
+                    self.settle(tree, next, next_level, part.span, fate, removed);
+                    match fate {
+                        Fate::Resumed => {
+                            if !self.merge_table(tree, table, level, next, part.entry) {
+                                self.merge_runs(tree, next, next_level, part.span);
+                            }
+                        }
+                        Fate::Forgotten if self.pool.live(next) == 0 => {
+                            self.mem.write(slot, index, INVALID);
+                            removed.tables = self.pool.retire(next, removed.tables);
+                            broken = broken.saturating_add(1);
+                        }
+                        Fate::Forgotten => {}
+                    }
+                }
+                (Descriptor::Invalid, _) if bits != INVALID && part.is_whole() => match fate {
+                    Fate::Resumed => self.mem.write(slot, index, bits | VALID),
+                    Fate::Forgotten => {
+                        self.mem.write(slot, index, INVALID);
+                        removed.add_leaf(part.entry);
+                        broken = broken.saturating_add(1);
+                    }
+                },
+                _ => {}
+            }
+        }
+        tree.clean(self.mem, table, level, span);
+        self.pool.count(table, 0, broken);
     }
 
     /// Gives all of `span`, which is mapped, the attribute bits `attributes`. Each part of it is
@@ -243,8 +350,8 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
             .invalidate(tree.invalidation(run, level.bytes()));
     }
 
-    /// Fills the broken run `run` of `table`, but not the entries in `hole`; returns how many those
-    /// are.
+    /// Fills the broken run `run` of `table`, but not the entries in `hole`, which are erased or suspended;
+    /// returns how many are erased.
     #[expect(clippy::too_many_arguments, reason = "what to write, and where")]
     fn make_run(
         &mut self,
@@ -254,19 +361,21 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
         run: Span,
         output: u64,
         attributes: u64,
-        hole: Option<Span>,
+        hole: Option<(Span, Leaves)>,
     ) -> u16 {
         let mut left_out = 0_u16;
         for part in run.parts(level) {
-            if hole.is_some_and(|hole| hole.contains(&part.entry)) {
+            let hole = hole.filter(|(hole, _)| hole.contains(&part.entry));
+            if matches!(hole, Some((_, Leaves::Erased))) {
                 left_out = left_out.saturating_add(1);
                 continue;
             }
             let offset = part.entry.start.saturating_sub(run.start);
             let output = output.saturating_add(offset);
             let (slot, index) = tree.geometry.slot(table, level, part.entry.start);
+            let valid = if hole.is_some() { 0 } else { VALID };
             let descriptor = tree.geometry.format().leaf(level, output, attributes);
-            self.mem.write(slot, index, descriptor);
+            self.mem.write(slot, index, (descriptor & !VALID) | valid);
         }
         tree.clean(self.mem, table, level, run);
         left_out
@@ -281,6 +390,7 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
         level: Level,
         input: u64,
         span: Span,
+        leaves: Leaves,
     ) -> Result<u16, MapError> {
         let run = Span::run(level, input).ok_or(MapError::NotMapped)?;
         let uniform = tree
@@ -288,7 +398,8 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
             .ok_or(MapError::NotMapped)?;
         self.break_run(tree, table, level, run);
         let (output, attributes) = (uniform.output, uniform.attributes);
-        let removed = self.make_run(tree, table, level, run, output, attributes, Some(span));
+        let hole = Some((span, leaves));
+        let removed = self.make_run(tree, table, level, run, output, attributes, hole);
         self.maintenance.publish();
         Ok(removed)
     }
@@ -300,6 +411,7 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
         table: Pa,
         level: Level,
         span: Span,
+        leaves: Leaves,
         removed: &mut Removed,
     ) -> Result<(), MapError> {
         let mut broken = 0_u16;
@@ -308,7 +420,8 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
             let mut bits = self.mem.read(slot, index);
             let leaf = tree.decode(bits, level) != Descriptor::Invalid;
             if leaf && cuts_run(bits, level, &part, &span) {
-                let removed = self.split_run(tree, table, level, part.entry.start, span)?;
+                let start = part.entry.start;
+                let removed = self.split_run(tree, table, level, start, span, leaves)?;
                 broken = broken.saturating_add(removed);
                 bits = self.mem.read(slot, index);
             }
@@ -316,7 +429,7 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
                 // Removed with its run.
                 (Descriptor::Invalid, _) => continue,
                 (Descriptor::Table(next), Some(next_level)) => {
-                    self.clear(tree, next, next_level, part.span, removed)?;
+                    self.clear(tree, next, next_level, part.span, leaves, removed)?;
                     if self.pool.live(next) != 0 {
                         continue;
                     }
@@ -325,13 +438,18 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
                     broken = broken.saturating_add(1);
                 }
                 (Descriptor::Block(_) | Descriptor::Page(_), _) if part.is_whole() => {
-                    self.mem.write(slot, index, INVALID);
                     removed.add_leaf(part.entry);
-                    broken = broken.saturating_add(1);
+                    match leaves {
+                        Leaves::Erased => {
+                            self.mem.write(slot, index, INVALID);
+                            broken = broken.saturating_add(1);
+                        }
+                        Leaves::Suspended => self.mem.write(slot, index, bits & !VALID),
+                    }
                 }
                 (Descriptor::Block(output), Some(next_level)) => {
                     let attributes = tree.geometry.format().attributes(bits);
-                    let next = self.split(tree, next_level, &part, output.0, attributes)?;
+                    let next = self.split(tree, next_level, &part, output.0, attributes, leaves)?;
                     self.maintenance.publish();
                     self.mem.write(slot, index, INVALID);
                     tree.clean(self.mem, table, level, part.entry);
@@ -359,6 +477,7 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
         block: &Part,
         output: u64,
         attributes: u64,
+        leaves: Leaves,
     ) -> Result<Pa, MapError> {
         let table = self.pool.alloc(tree.account, self.mem)?;
         let format = tree.geometry.format();
@@ -378,7 +497,10 @@ impl<M: TableMemory + ?Sized> Editor<'_, '_, M> {
                         span: hole,
                         entry: part.entry,
                     };
-                    format.table(self.split(tree, next, &block, output, attributes)?)
+                    format.table(self.split(tree, next, &block, output, attributes, leaves)?)
+                }
+                (Some(_), _) if leaves == Leaves::Suspended => {
+                    format.leaf(level, output, attributes) & !VALID
                 }
                 (Some(_), _) => continue,
             };

@@ -49,6 +49,8 @@ pub enum Hold {
     Lent(Transaction),
     /// It is donated, and not yet the receiver's.
     Donated(Transaction),
+    /// It is part of an RX or TX buffer, of the mailbox with this number.
+    Buffer(Transaction),
 }
 
 /// The state of a page.
@@ -101,6 +103,7 @@ impl PageState {
             Hold::Shared(Transaction(number)) => (2, number),
             Hold::Lent(Transaction(number)) => (3, number),
             Hold::Donated(Transaction(number)) => (4, number),
+            Hold::Buffer(Transaction(number)) => (5, number),
         };
         let fields: [(u64, u32); 6] = [
             (u64::from(transaction), 0),
@@ -134,6 +137,7 @@ impl PageState {
                 2 => Hold::Shared(transaction),
                 3 => Hold::Lent(transaction),
                 4 => Hold::Donated(transaction),
+                5 => Hold::Buffer(transaction),
                 _ => Hold::Exclusive,
             },
             space: match field(54, 1) {
@@ -319,10 +323,21 @@ impl<'b> Ownership<'b> {
         ranges: impl Iterator<Item = PageRange>,
         new: PageState,
     ) {
-        let (from, to) = (claim.claimed().encode(), new.encode());
+        self.settle(ranges, claim.claimed(), new);
+    }
+
+    /// Gives those of `ranges`, all pages of a transaction, that are `from`, a state of that transaction, the
+    /// state `to`. This cannot fail.
+    pub fn settle(
+        &mut self,
+        ranges: impl Iterator<Item = PageRange>,
+        from: PageState,
+        to: PageState,
+    ) {
+        let (from, to) = (from.encode(), to.encode());
         for range in ranges {
             if let Some(pages) = self.pages(self.clipped(range)) {
-                // An entry that reaches beyond this range is claimed there by a range beside it.
+                // An entry that reaches beyond this range is the transaction's there, too, by a range beside it.
                 self.tree.rewrite(pages, from, to);
             }
         }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::addr::Pa;
 use crate::pool::NoPages;
-use crate::table::{CONTIGUOUS, Descriptor, Level, Part, Span, TableMemory};
+use crate::table::{CONTIGUOUS, Descriptor, INVALID, Level, Part, Span, TableMemory};
 use crate::tree::{Request, Reshape, Shape};
 
 /// Why a mapping was not changed. The tables and the pool are as they were.
@@ -80,11 +80,13 @@ impl Shape {
         };
         let mut needed = 0_usize;
         for part in span.parts(level) {
-            let present = match table {
-                Some(table) => self.decode(self.read(mem, table, level, part.entry.start), level),
-                None => Descriptor::Invalid,
+            let bits = match table {
+                Some(table) => self.read(mem, table, level, part.entry.start),
+                None => INVALID,
             };
-            let below = match present {
+            let below = match self.decode(bits, level) {
+                // Suspended: its place is taken.
+                Descriptor::Invalid if bits != INVALID => return Err(MapError::Overlap),
                 Descriptor::Block(_) | Descriptor::Page(_) => return Err(MapError::Overlap),
                 Descriptor::Table(next) => {
                     self.map_below(Some(next), next_level, part.span, request, mem)?
@@ -115,7 +117,7 @@ impl Shape {
         };
         for part in span.parts(Level::Three) {
             let bits = self.read(mem, table, Level::Three, part.entry.start);
-            if self.decode(bits, Level::Three) != Descriptor::Invalid {
+            if bits != INVALID {
                 return Err(MapError::Overlap);
             }
         }

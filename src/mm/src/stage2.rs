@@ -194,6 +194,13 @@ impl Stage2 {
         self
     }
 
+    /// The same tables, of which those that are made from now on count against the quota of `account`.
+    #[must_use]
+    pub const fn with_account(mut self, account: Account) -> Self {
+        self.tree.shape.account = account;
+        self
+    }
+
     /// The root's address, for VTTBR_EL2 or VSTTBR_EL2.
     pub const fn root(&self) -> Pa {
         self.tree.shape.root
@@ -295,6 +302,67 @@ impl Stage2 {
         .unmap(&self.tree.shape, span)
     }
 
+    /// Takes `bytes` bytes from `ipa` on, all of which must be mapped, away for a time: they are not mapped,
+    /// and nothing else can be mapped there, until [`Stage2::resume`] or [`Stage2::forget`], neither of
+    /// which takes memory. A block of which a part stays mapped is split, for which the pool must have pages.
+    ///
+    /// # Errors
+    /// [`MapError`], and nothing has changed.
+    pub fn suspend(
+        &mut self,
+        ipa: u64,
+        bytes: u64,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+        maintenance: &mut impl Maintenance,
+    ) -> Result<(), MapError> {
+        let span = self.tree.shape.span(ipa, bytes)?;
+        Editor {
+            pool,
+            mem,
+            maintenance,
+        }
+        .suspend(&self.tree.shape, span)
+    }
+
+    /// Maps what was suspended in `bytes` bytes from `ipa` on again, as it was.
+    pub fn resume(
+        &mut self,
+        ipa: u64,
+        bytes: u64,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+        maintenance: &mut impl Maintenance,
+    ) {
+        if let Ok(span) = self.tree.shape.span(ipa, bytes) {
+            Editor {
+                pool,
+                mem,
+                maintenance,
+            }
+            .resume(&self.tree.shape, span);
+        }
+    }
+
+    /// Unmaps for good what was suspended in `bytes` bytes from `ipa` on, and frees tables that become empty.
+    pub fn forget(
+        &mut self,
+        ipa: u64,
+        bytes: u64,
+        pool: &mut PagePool<'_>,
+        mem: &mut (impl TableMemory + ?Sized),
+        maintenance: &mut impl Maintenance,
+    ) {
+        if let Ok(span) = self.tree.shape.span(ipa, bytes) {
+            Editor {
+                pool,
+                mem,
+                maintenance,
+            }
+            .forget(&self.tree.shape, span);
+        }
+    }
+
     /// Gives `bytes` bytes from `ipa` on, all of which must be mapped, the attributes `attributes`.
     /// They are unmapped for a moment, and so is the rest of a block that is split for it.
     ///
@@ -336,6 +404,17 @@ impl Stage2 {
         mem: &(impl TableMemory + ?Sized),
     ) -> Option<(Pa, Stage2Attributes)> {
         self.tree.lookup_range(ipa, bytes, mem)
+    }
+
+    /// As [`Stage2::lookup`], with the length in bytes, at most `bytes`, for which consecutive physical
+    /// addresses with the same attributes follow.
+    pub fn lookup_run(
+        &self,
+        ipa: u64,
+        bytes: u64,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Option<(Pa, u64, Stage2Attributes)> {
+        self.tree.lookup_run(ipa, bytes, mem)
     }
 
     /// Calls `visitor` for each maximal range with consecutive addresses and the same attributes,

@@ -35,6 +35,9 @@ pub(crate) const RUN: usize = 16;
 const RUN_BITS: u32 = 4;
 /// A descriptor that faults.
 pub(crate) const INVALID: u64 = 0;
+/// Bit 0 of a descriptor that is not invalid. An invalid descriptor whose other bits are not all zero is a suspended
+/// leaf: what it maps when bit 0 is set again.
+pub(crate) const VALID: u64 = 1;
 
 // A table is a page.
 const _: () = assert!(Level::Three.bytes() == PAGE_SIZE);

@@ -379,23 +379,35 @@ impl<F: Format> Tree<F> {
         bytes: u64,
         mem: &(impl TableMemory + ?Sized),
     ) -> Option<(Pa, F::Attributes)> {
+        let (first, length, attributes) = self.lookup_run(input, bytes, mem)?;
+        (length == bytes).then_some((first, attributes))
+    }
+
+    /// As [`Tree::lookup`], with the length, at most `bytes`, for which it goes on in a row with the same
+    /// attributes.
+    pub(crate) fn lookup_run(
+        &self,
+        input: u64,
+        bytes: u64,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Option<(Pa, u64, F::Attributes)> {
         let (first, attributes) = self.lookup(input, mem)?;
-        let end = self.shape.offset(input)?.checked_add(bytes)?;
-        let mut offset = self.shape.offset(input)?;
-        let mut expected = first.0;
-        while offset < end {
-            let (pa, level, bits) = (offset < self.shape.geometry.input_end())
-                .then(|| self.shape.leaf(mem, offset))??;
+        let start = self.shape.offset(input)?;
+        let end = start.checked_add(bytes)?;
+        let (mut offset, mut expected) = (start, first.0);
+        while offset < end && offset < self.shape.geometry.input_end() {
+            let Some((pa, level, bits)) = self.shape.leaf(mem, offset) else {
+                break;
+            };
             let within = offset & level.offset_mask();
-            let same = self.attributes(bits) == Some(attributes);
-            if !same || pa.0 | within != expected {
-                return None;
+            if self.attributes(bits) != Some(attributes) || pa.0 | within != expected {
+                break;
             }
             let step = level.bytes().saturating_sub(within);
             offset = offset.checked_add(step)?;
             expected = expected.checked_add(step)?;
         }
-        Some((first, attributes))
+        Some((first, offset.min(end).checked_sub(start)?, attributes))
     }
 
     /// Calls `visitor` for each maximal mapped range, in ascending order.

@@ -4,7 +4,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use bulkhead_abi::{Function, Registers, Width};
+use bulkhead_abi::{FfaError, Function, Registers, Width};
 use bulkhead_arch::context::Context;
 use bulkhead_arch::features::Features;
 use bulkhead_arch::gicv3::{self, Interface, Redistributor, SCHEDULE_RECEIVER};
@@ -13,14 +13,17 @@ use bulkhead_arch::switch::Cpu;
 use bulkhead_arch::wait::Pending;
 use bulkhead_arch::{conduit, entry, id_registers, timer, wait};
 use bulkhead_core::event::Access;
-use bulkhead_core::hardware::{Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister};
+use bulkhead_core::hardware::{
+    Acknowledged, CopyFault, Hardware, OutOfMemory, Run, SystemRegister,
+};
 use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 
 use crate::console;
 use crate::interrupts::Interrupts;
-use crate::memory::Memory;
+use crate::memory::{Memory, Window, account};
 use crate::space::AddressSpace;
 
 /// What all cores share of the machine.
@@ -91,6 +94,21 @@ impl Machine {
             shared,
             core,
         }
+    }
+}
+
+impl Machine {
+    fn space(&self, partition: usize) -> Result<&'static AddressSpace, FfaError> {
+        let spaces: &'static [AddressSpace] = self.shared.spaces;
+        spaces.get(partition).ok_or(FfaError::InvalidParameters)
+    }
+}
+
+/// What a caller is told of an edit that was refused.
+fn refusal(error: MapError) -> FfaError {
+    match error {
+        MapError::NoMemory => FfaError::NoMemory,
+        _ => FfaError::Denied,
     }
 }
 
@@ -260,6 +278,93 @@ impl Hardware for Machine {
     fn read_tx(&mut self, slot: usize, offset: usize, to: &mut [u8]) -> Result<(), CopyFault> {
         let size = self.shared.tx_size(slot);
         self.shared.memory.read_tx(slot, size, offset, to)
+    }
+
+    fn take_page(&mut self, number: usize) -> Option<Pa> {
+        self.shared.memory.take_page(account(number)?)
+    }
+
+    fn give_page(&mut self, page: Pa) {
+        self.shared.memory.give_page(page);
+    }
+
+    fn pages_left(&self, number: usize) -> usize {
+        account(number).map_or(0, |account| self.shared.memory.pages_left(account))
+    }
+
+    fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        self.shared.memory.load_words(page, index, words);
+    }
+
+    fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
+        self.shared.memory.store_words(page, index, words);
+    }
+
+    fn lookup(&self, partition: usize, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
+        let addresses = self.shared.spaces.get(partition)?;
+        addresses.lookup(&self.shared.memory, space, ipa, bytes)
+    }
+
+    fn map_borrowed(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+        memory: MemoryType,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        let attributes = Stage2Attributes {
+            memory,
+            permissions,
+        };
+        let addresses = self.space(partition)?;
+        let mapped = addresses.map_borrowed(&self.shared.memory, space, range, attributes);
+        mapped.map_err(refusal)
+    }
+
+    fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Ok(addresses) = self.space(partition) {
+            addresses.unmap_borrowed(&self.shared.memory, space, range);
+        }
+    }
+
+    fn suspend(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+    ) -> Result<(), FfaError> {
+        let addresses = self.space(partition)?;
+        let suspended = addresses.suspend(&self.shared.memory, space, range);
+        suspended.map_err(refusal)
+    }
+
+    fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Ok(addresses) = self.space(partition) {
+            addresses.resume(&self.shared.memory, space, range);
+        }
+    }
+
+    fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Ok(addresses) = self.space(partition) {
+            addresses.forget(&self.shared.memory, space, range);
+        }
+    }
+
+    fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
+        let memory = &self.shared.memory;
+        let zeroed = memory.window(
+            self.core,
+            space,
+            range,
+            Permissions::READ_WRITE,
+            Window::zero,
+        );
+        zeroed.map_err(|_| CopyFault)?
+    }
+
+    fn non_secure_interrupt_is_pending(&self) -> bool {
+        wait::pending() == Pending::Fiq
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

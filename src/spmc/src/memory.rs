@@ -24,8 +24,9 @@ use bulkhead_mm::MapError;
 use bulkhead_mm::Mapping;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange, Va};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage1Attributes};
-use bulkhead_mm::pool::{PagePool, PageRecord};
+use bulkhead_mm::pool::{Account, PagePool, PageRecord, Quota};
 use bulkhead_mm::stage1::Stage1;
+use bulkhead_mm::table::TableMemory;
 
 use crate::arena::Arena;
 
@@ -44,6 +45,8 @@ pub struct Memory {
     own: Mutex<Own>,
     /// Pages of tables.
     pub pages: Mutex<Pages>,
+    /// The same pages, for records, each of which one transaction has.
+    words: TablePages,
 }
 
 #[derive(Debug)]
@@ -87,12 +90,12 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     let page = PAGE_SIZE as usize;
     let free_pages = (end - start) / page;
     // A record for each page that could become one for tables.
-    let records_end = (start + free_pages / 2 * size_of::<PageRecord>()).next_multiple_of(page);
+    let records_end = (start + free_pages / 8 * 5 * size_of::<PageRecord>()).next_multiple_of(page);
     assert!(
         records_end + 32 * page < layout::IMAGE_BASE + early_size,
         "the board's RAM is too small"
     );
-    let pool_end = records_end + (end - records_end) / 2 / page * page;
+    let pool_end = records_end + (end - records_end) / 8 * 5 / page * page;
 
     let count = (pool_end - records_end) / page;
 
@@ -142,6 +145,7 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
         Memory {
             own: Mutex::new(own),
             pages: Mutex::new(pages),
+            words: tables,
         },
         arena,
     ))
@@ -253,21 +257,21 @@ impl Memory {
         Ok(va..va + memory.len())
     }
 
-    /// Maps `range` of secure memory at the window of the calling core, `core`, for as long as `with`
-    /// runs.
+    /// Maps `range` at the window of the calling core, `core`, for as long as `with` runs.
     ///
     /// # Errors
     /// [`MapError`], for a range beyond what addresses can have, or without memory for tables.
     pub fn window<R>(
         &self,
         core: usize,
+        space: Space,
         range: PageRange,
         permissions: Permissions,
         with: impl FnOnce(&Window) -> R,
     ) -> Result<R, MapError> {
         let va = WINDOWS + core * BLOCK;
         assert!(range.bytes() <= BLOCK as u64, "a window of more than 2 MiB");
-        let foreign = attributes(MemoryType::Normal, permissions, Space::Secure);
+        let foreign = attributes(MemoryType::Normal, permissions, space);
         self.own
             .lock()
             .map(va, range, foreign, &mut self.pages.lock())?;
@@ -279,6 +283,57 @@ impl Memory {
             .lock()
             .unmap(va, range.bytes(), &mut self.pages.lock())?;
         Ok(result)
+    }
+
+    /// A zeroed page on the quota of `account`.
+    pub fn take_page(&self, account: Account) -> Option<Pa> {
+        let mut pages = self.pages.lock();
+        let Pages { pool, tables } = &mut *pages;
+        pool.alloc(account, tables).ok()
+    }
+
+    /// The reverse of [`take_page`](Self::take_page).
+    pub fn give_page(&self, page: Pa) {
+        if let Err(error) = self.pages.lock().pool.free(page) {
+            log::error!("a record's page is not in use: {error:?}");
+        }
+    }
+
+    /// How many pages `account` can still get.
+    pub fn pages_left(&self, account: Account) -> usize {
+        self.pages.lock().pool.available(account)
+    }
+
+    /// Reads words of a page that was taken.
+    pub fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        for (index, word) in (index..).zip(words) {
+            *word = self.words.read(page, index);
+        }
+    }
+
+    /// Writes words of a page that was taken.
+    pub fn store_words(&self, page: Pa, index: usize, words: &[u64]) {
+        let mut pages = self.words;
+        for (index, word) in (index..).zip(words) {
+            pages.write(page, index, *word);
+        }
+    }
+
+    /// Opens the accounts of `partitions` partitions and of the normal world, which has the one after them,
+    /// and grants them what is left: half of it to the normal world, a quarter to partitions, all alike. The
+    /// rest is for buffers and windows of S-EL2.
+    pub fn grant_quotas(&self, quotas: &'static mut [Quota]) {
+        let partitions = quotas.len().saturating_sub(1);
+        let pool = &mut self.pages.lock().pool;
+        pool.open_accounts(quotas);
+        let free = pool.available(Account::SPMC);
+        let share = (free / 4).checked_div(partitions).unwrap_or(0);
+        let grants = (0..partitions).map(|_| share).chain([free / 2]);
+        for (number, pages) in grants.enumerate() {
+            if account(number).is_none_or(|account| pool.grant(account, pages).is_err()) {
+                log::error!("no pages for account {number}");
+            }
+        }
     }
 
     /// Maps the buffers of mailbox `slot`.
@@ -362,6 +417,11 @@ impl Memory {
     }
 }
 
+/// The account of the partition with this index, or after them all that of the normal world.
+pub fn account(number: usize) -> Option<Account> {
+    Account::partition(u16::try_from(number).ok()?)
+}
+
 /// Where RX and TX of mailbox `slot` are mapped.
 fn mailbox(slot: usize) -> (usize, usize) {
     let rx = MAILBOXES + slot * MAILBOX_STRIDE;
@@ -396,6 +456,17 @@ impl Window {
         // SAFETY: as in `read`.
         unsafe { copy::copy_out(self.base + offset, from) }.map_err(|_| CopyFault)?;
         bulkhead_arch::cache::clean_to_coherency(self.base + offset, from.len());
+        Ok(())
+    }
+
+    /// Zeroes all of the window, and cleans it to the point of coherency.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn zero(&self) -> Result<(), CopyFault> {
+        // SAFETY: as in `read`.
+        unsafe { copy::zero(self.base, self.bytes) }.map_err(|_| CopyFault)?;
+        bulkhead_arch::cache::clean_to_coherency(self.base, self.bytes);
         Ok(())
     }
 

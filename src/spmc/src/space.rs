@@ -3,16 +3,17 @@
 
 use bulkhead_arch::context::StageTwo;
 use bulkhead_arch::features::Features;
+use bulkhead_arch::tables::{PartitionTlb, TablePages};
 use bulkhead_core::event::Access;
+use bulkhead_core::hardware::Run;
 use bulkhead_core::sync::Mutex;
 use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
-use bulkhead_mm::MapError;
-use bulkhead_mm::Mapping;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
-use bulkhead_mm::pool::Account;
+use bulkhead_mm::pool::{Account, PagePool};
 use bulkhead_mm::stage2::{MIN_IPA_BITS, Stage2, Stage2Layout};
 use bulkhead_mm::tlb::Unused;
+use bulkhead_mm::{MapError, Mapping, Reshape};
 
 use crate::memory::{Memory, Pages};
 
@@ -164,12 +165,16 @@ impl NewSpace {
         )
     }
 
-    /// Makes the space ready for use with `vmid`, which no other partition has.
-    pub fn finish(self, vmid: u16, features: &Features) -> AddressSpace {
+    /// Makes the space ready for use with `vmid`, which no other partition has. Tables that it takes from now
+    /// on count against `account`.
+    pub fn finish(self, vmid: u16, account: Account, features: &Features) -> AddressSpace {
         let registers = StageTwo::new(&self.secure, &self.non_secure, vmid, features);
+        // What is mapped by a transaction is unmapped as it was mapped: nothing may be merged with it.
+        let ready =
+            |stage2: Stage2| Mutex::new(stage2.with_reshape(Reshape::Split).with_account(account));
         AddressSpace {
-            secure: Mutex::new(self.secure),
-            non_secure: Mutex::new(self.non_secure),
+            secure: ready(self.secure),
+            non_secure: ready(self.non_secure),
             registers,
         }
     }
@@ -185,13 +190,92 @@ pub fn space(attributes: RegionAttributes) -> Space {
 }
 
 impl AddressSpace {
+    const fn of(&self, space: Space) -> &Mutex<Stage2> {
+        match space {
+            Space::Secure => &self.secure,
+            Space::NonSecure => &self.non_secure,
+        }
+    }
+
+    /// What `ipa` maps, as far as it goes on alike, at most `bytes` bytes.
+    pub fn lookup(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
+        let stage2 = self.of(space).lock();
+        let (pa, bytes, attributes) = stage2.lookup_run(ipa, bytes, &memory.pages.lock().tables)?;
+        Some(Run {
+            pa,
+            bytes,
+            memory: attributes.memory,
+            permissions: attributes.permissions,
+        })
+    }
+
+    /// Maps pages of others at their own addresses.
+    ///
+    /// # Errors
+    /// [`MapError`], and nothing has changed.
+    pub fn map_borrowed(
+        &self,
+        memory: &Memory,
+        space: Space,
+        range: PageRange,
+        attributes: Stage2Attributes,
+    ) -> Result<(), MapError> {
+        let (base, bytes) = (range.base(), range.bytes());
+        self.edit(memory, space, |stage2, pool, tables, tlb| {
+            stage2.map(base.0, base, bytes, attributes, pool, tables, tlb)
+        })
+    }
+
+    /// Unmaps what [`map_borrowed`](Self::map_borrowed) mapped.
+    pub fn unmap_borrowed(&self, memory: &Memory, space: Space, range: PageRange) {
+        let unmapped = self.edit(memory, space, |stage2, pool, tables, tlb| {
+            stage2.unmap(range.base().0, range.bytes(), pool, tables, tlb)
+        });
+        if let Err(error) = unmapped {
+            log::error!("{range} was retrieved and cannot be unmapped: {error}");
+        }
+    }
+
+    /// Takes pages away, and keeps their place.
+    ///
+    /// # Errors
+    /// [`MapError`], and nothing has changed.
+    pub fn suspend(&self, memory: &Memory, space: Space, range: PageRange) -> Result<(), MapError> {
+        self.edit(memory, space, |stage2, pool, tables, tlb| {
+            stage2.suspend(range.base().0, range.bytes(), pool, tables, tlb)
+        })
+    }
+
+    /// Gives back what [`suspend`](Self::suspend) took.
+    pub fn resume(&self, memory: &Memory, space: Space, range: PageRange) {
+        self.edit(memory, space, |stage2, pool, tables, tlb| {
+            stage2.resume(range.base().0, range.bytes(), pool, tables, tlb);
+        });
+    }
+
+    /// Gives the place up that [`suspend`](Self::suspend) kept.
+    pub fn forget(&self, memory: &Memory, space: Space, range: PageRange) {
+        self.edit(memory, space, |stage2, pool, tables, tlb| {
+            stage2.forget(range.base().0, range.bytes(), pool, tables, tlb);
+        });
+    }
+
+    fn edit<R>(
+        &self,
+        memory: &Memory,
+        space: Space,
+        act: impl FnOnce(&mut Stage2, &mut PagePool<'static>, &mut TablePages, &mut PartitionTlb) -> R,
+    ) -> R {
+        let mut stage2 = self.of(space).lock();
+        let mut pages = memory.pages.lock();
+        let Pages { pool, tables } = &mut *pages;
+        act(&mut stage2, pool, tables, &mut PartitionTlb(self.registers))
+    }
+
     /// Where `pages` pages from `ipa` on lie, if they are normal memory, readable, writable and
     /// contiguous.
     pub fn translate(&self, memory: &Memory, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
-        let stage2 = match space {
-            Space::Secure => &self.secure,
-            Space::NonSecure => &self.non_secure,
-        };
+        let stage2 = self.of(space);
         let bytes = u64::from(pages).checked_mul(PAGE_SIZE)?;
         let stage2 = stage2.lock();
         let (pa, attributes) = stage2.lookup_range(ipa, bytes, &memory.pages.lock().tables)?;
@@ -230,10 +314,7 @@ impl AddressSpace {
 
     /// Whether the tables allow this access at this moment.
     pub fn allows(&self, memory: &Memory, space: Space, ipa: u64, access: Access) -> bool {
-        let stage2 = match space {
-            Space::Secure => &self.secure,
-            Space::NonSecure => &self.non_secure,
-        };
+        let stage2 = self.of(space);
         let found = stage2.lock().lookup(ipa, &memory.pages.lock().tables);
         found.is_some_and(|(_, Stage2Attributes { permissions, .. })| match access {
             Access::Read => permissions.read,

@@ -12,11 +12,13 @@ use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind, 
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
+use bulkhead_mm::owner::{Node, Ownership};
 use bulkhead_sim::{call, error, request};
 use shuttle::rand::Rng;
 
@@ -188,6 +190,13 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         vms: unsafe { lease.lend([const { Vm::new() }; VMS]) },
         vm_notifications: &[],
         reserved: &[],
+        owners: PageOwners::new(
+            // SAFETY: as above.
+            ownership(unsafe { lease.lend([Node::UNUSED; 256]) }),
+            // SAFETY: as above.
+            ownership(unsafe { lease.lend([Node::UNUSED; 256]) }),
+        ),
+        shares: &[],
         interrupts: &mut [],
         init_timeout_ms: 900,
         run_timeout_ms: 100,
@@ -520,4 +529,10 @@ fn is_suspended(reply: &Registers) -> bool {
 /// FFA_RUN of what FFA_INTERRUPT or FFA_YIELD names.
 fn resumption(interrupt: &Registers) -> Registers {
     bulkhead_sim::run(interrupt.sender(), interrupt.receiver().0)
+}
+
+/// A map of the low 4 GiB, of which nobody owns anything.
+fn ownership(nodes: &'static mut [Node]) -> Ownership<'static> {
+    let range = PageRange::new(Pa(0), 1 << 32).expect("a range");
+    Ownership::new(range, nodes).expect("a range that fits")
 }

@@ -11,8 +11,10 @@ pub mod coverage;
 mod gic;
 mod interrupts;
 mod machine;
+pub mod memory;
 mod program;
 mod puppet;
+pub mod sharing;
 pub mod tables;
 mod world;
 

@@ -10,14 +10,15 @@ use bulkhead_abi::registers::Extended;
 use bulkhead_abi::{FfaError, Registers};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
-    Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
+    Acknowledged, CopyFault, Hardware, OutOfMemory, Run, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 
 use crate::gic::Gic;
+use crate::memory::Memory;
 use crate::program::Runner;
 
 /// The size of a page.
@@ -111,8 +112,8 @@ pub(crate) struct Shared {
     /// Slots whose memory does not answer.
     pub(crate) broken: Vec<usize>,
     pub(crate) table_pages: usize,
-    /// Each partition's memory by index: IPA and PA of the first byte, and the length.
-    pub(crate) memory: Vec<(u64, u64, u64)>,
+    /// Stage 2 of partitions, the pool, and what pages hold.
+    pub(crate) memory: Option<Memory>,
     /// What stage 2 allows though it faulted: partition, space, page, access.
     pub(crate) allowed: Vec<(usize, Space, u64, Access)>,
     /// Each partition's non-secure addresses by index.
@@ -194,6 +195,11 @@ impl Machine {
             signals: Vec::new(),
             traps_virtual_timer: false,
         }
+    }
+
+    fn memory<R>(&self, act: impl FnOnce(&mut Memory) -> R) -> R {
+        let mut shared = self.shared.lock().unwrap();
+        act(shared.memory.as_mut().expect("it is there from boot on"))
     }
 }
 
@@ -328,10 +334,12 @@ impl Hardware for Machine {
     }
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
-        let (base, pa, length) = *self.shared.lock().unwrap().memory.get(partition)?;
-        let offset = ipa.checked_sub(base)?;
-        let end = offset.checked_add(u64::from(pages) * PAGE)?;
-        (space == Space::Secure && end <= length).then_some(Pa(pa + offset))
+        let bytes = u64::from(pages) * PAGE;
+        let run = self.lookup(partition, space, ipa, bytes)?;
+        let usable = run.bytes == bytes
+            && run.memory == MemoryType::Normal
+            && run.permissions.allow(Permissions::READ_WRITE);
+        usable.then_some(run.pa)
     }
 
     fn allows(&self, partition: usize, space: Space, ipa: u64, access: Access) -> bool {
@@ -405,6 +413,70 @@ impl Hardware for Machine {
             buffer[..bytes.len()].copy_from_slice(&bytes);
         }
         Ok(())
+    }
+
+    fn take_page(&mut self, account: usize) -> Option<Pa> {
+        self.memory(|memory| memory.take_page(account))
+    }
+
+    fn give_page(&mut self, page: Pa) {
+        self.memory(|memory| memory.give_page(page));
+    }
+
+    fn pages_left(&self, account: usize) -> usize {
+        self.memory(|memory| memory.pages_left(account))
+    }
+
+    fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        self.memory(|memory| memory.load_words(page, index, words));
+    }
+
+    fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
+        self.memory(|memory| memory.store_words(page, index, words));
+    }
+
+    fn lookup(&self, partition: usize, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
+        self.memory(|memory| memory.lookup(partition, space, ipa, bytes))
+    }
+
+    fn map_borrowed(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+        kind: MemoryType,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        self.memory(|memory| memory.map_borrowed(partition, space, range, kind, permissions))
+    }
+
+    fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
+        self.memory(|memory| memory.unmap_borrowed(partition, space, range));
+    }
+
+    fn suspend(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+    ) -> Result<(), FfaError> {
+        self.memory(|memory| memory.suspend(partition, space, range))
+    }
+
+    fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
+        self.memory(|memory| memory.resume(partition, space, range));
+    }
+
+    fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
+        self.memory(|memory| memory.forget(partition, space, range));
+    }
+
+    fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
+        self.memory(|memory| memory.zero(space, range))
+    }
+
+    fn non_secure_interrupt_is_pending(&self) -> bool {
+        self.pending.contains(&Pending::NonSecure)
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

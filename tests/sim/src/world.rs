@@ -15,20 +15,25 @@ use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, RegionKind, Reserved};
+use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
 use bulkhead_core::virtual_interrupt::{Lines, VirtualInterrupt};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_mm::owner::{Node, Ownership};
 
 use crate::gic::{Gic, Line};
 use crate::machine::{Context, Machine, Pending, Shared, Spmd};
+use crate::memory::{Memory, Quotas};
 use crate::program::{Exit, Program, Runner, Sp};
 
 /// How many VMs can have mailboxes.
 pub const VMS: usize = 4;
 /// How many of them, and of vCPUs of each, can have notifications.
 pub const VM_BITMAPS: (usize, usize) = (3, 8);
+/// How many memory transactions there can be.
+pub const SHARES: usize = 64;
 /// The SPMC's id.
 pub const SPMC: EndpointId = EndpointId(0x8000);
 
@@ -134,9 +139,16 @@ pub struct SimBuilder {
     cores: usize,
     table_pages: usize,
     spmd: Option<Spmd>,
+    quotas: Quotas,
 }
 
 impl SimBuilder {
+    /// How many pages partitions and the normal world may have for tables and records.
+    pub fn quotas(mut self, quotas: Quotas) -> Self {
+        self.quotas = quotas;
+        self
+    }
+
     /// Adds a partition; they boot in this order.
     pub fn partition(mut self, spec: Spec) -> Self {
         self.specs.push(spec);
@@ -170,17 +182,14 @@ impl SimBuilder {
                 ..Gic::default()
             },
             spmd: self.spmd,
-            memory: self
-                .specs
-                .iter()
-                .map(|spec| {
-                    (
-                        spec.config.image.0,
-                        spec.config.image.0,
-                        spec.config.image.1,
-                    )
-                })
-                .collect(),
+            memory: Some(Memory::new(
+                &self
+                    .specs
+                    .iter()
+                    .map(|spec| &spec.config)
+                    .collect::<Vec<_>>(),
+                self.quotas,
+            )),
             ..Shared::default()
         }));
         let partitions: Vec<Partition<Machine>> = self
@@ -216,6 +225,11 @@ impl SimBuilder {
                 .map(|_| VmNotifications::new(vec![Received::default(); VM_BITMAPS.1].leak()))
                 .collect::<Vec<_>>()
                 .leak(),
+            owners: PageOwners::new(ownership(0), ownership(0)),
+            shares: (0..SHARES)
+                .map(|_| ShareSlot::new())
+                .collect::<Vec<_>>()
+                .leak(),
             interrupts: owner::owned(partitions).collect::<Vec<_>>().leak(),
             init_timeout_ms: 900,
             run_timeout_ms: 100,
@@ -239,6 +253,12 @@ impl SimBuilder {
     }
 }
 
+/// A map of the low 4 GiB, of which nobody owns anything.
+fn ownership(base: u64) -> Ownership<'static> {
+    let range = PageRange::new(Pa(base), 1 << 32).expect("a valid range");
+    Ownership::new(range, vec![Node::UNUSED; 4096].leak()).expect("a range that fits")
+}
+
 /// A running system.
 pub struct Sim {
     spmc: Arc<Spmc<Machine>>,
@@ -254,6 +274,7 @@ impl Sim {
             cores: 1,
             table_pages: 64,
             spmd: None,
+            quotas: Quotas::default(),
         }
     }
 
@@ -285,6 +306,12 @@ impl Sim {
     /// The lines that partitions have printed.
     pub fn console(&self) -> Vec<String> {
         self.shared.lock().unwrap().console.clone()
+    }
+
+    /// Looks at, or changes, the machine's memory.
+    pub fn memory<R>(&self, act: impl FnOnce(&mut Memory) -> R) -> R {
+        let mut shared = self.shared.lock().unwrap();
+        act(shared.memory.as_mut().expect("it is there from boot on"))
     }
 
     /// The RX buffer of a mailbox slot.

@@ -14,9 +14,11 @@ use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef};
 use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::owner::{Node, Ownership};
 
 use super::grammar::{self, IDS, SPMC};
 use super::lease::Lease;
@@ -208,6 +210,13 @@ impl World {
             // SAFETY: as above.
             vms: unsafe { lease.lend(Box::new([const { Vm::new() }; VMS])) },
             reserved: &[],
+            owners: PageOwners::new(
+                // SAFETY: as above.
+                ownership(unsafe { lease.lend(Box::new([Node::UNUSED; 256])) }),
+                // SAFETY: as above.
+                ownership(unsafe { lease.lend(Box::new([Node::UNUSED; 256])) }),
+            ),
+            shares: &[],
             // SAFETY: as above.
             vm_notifications: unsafe { lease.lend(vm_notifications) },
             interrupts: &mut [],
@@ -614,4 +623,10 @@ impl World {
             "another endpoint's RX was written"
         );
     }
+}
+
+/// A map of the low 4 GiB, of which nobody owns anything.
+fn ownership(nodes: &'static mut [Node]) -> Ownership<'static> {
+    let range = PageRange::new(Pa(0), 1 << 32).expect("a range");
+    Ownership::new(range, nodes).expect("a range that fits")
 }

@@ -10,10 +10,12 @@ use bulkhead_core::event::{Action, Event};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::partition::{Partition, PartitionConfig, Service};
+use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu, VcpuRef};
 use bulkhead_core::virtual_interrupt::{Lines, VirtualInterrupt};
 use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::owner::{Node, Ownership};
 
 use super::Dice;
 use super::check::Counts;
@@ -148,6 +150,11 @@ impl World {
             normal_world_memory: vec![memory].leak(),
             vms: Vec::<Vm>::new().leak(),
             reserved: &[],
+            owners: PageOwners::new(
+                ownership(vec![Node::UNUSED; 256].leak()),
+                ownership(vec![Node::UNUSED; 256].leak()),
+            ),
+            shares: &[],
             vm_notifications: &[],
             interrupts: owner::owned(partitions).collect::<Vec<_>>().leak(),
             init_timeout_ms: 900,
@@ -296,4 +303,10 @@ impl World {
             known.attempt += 1;
         }
     }
+}
+
+/// A map of the low 4 GiB, of which nobody owns anything.
+fn ownership(nodes: &'static mut [Node]) -> Ownership<'static> {
+    let range = PageRange::new(Pa(0), 1 << 32).expect("a range");
+    Ownership::new(range, nodes).expect("a range that fits")
 }

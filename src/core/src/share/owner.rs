@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whose each page is: one map for secure memory, one for the normal world's, so that neither uses up the
+//! other's nodes.
+
+use bulkhead_abi::FfaError;
+use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::attrs::{MemoryType, Space};
+use bulkhead_mm::owner::{Claim, ClaimError, Hold, Owner, Ownership, PageState, Transaction};
+
+use crate::hardware::Hardware;
+use crate::partition::Partition;
+use crate::region::RegionKind;
+use crate::sync::{Mutex, MutexGuard};
+
+/// The state of every page that may be somebody's.
+#[derive(Debug)]
+pub struct PageOwners {
+    secure: Mutex<Ownership<'static>>,
+    non_secure: Mutex<Ownership<'static>>,
+}
+
+impl PageOwners {
+    /// The maps of both physical address spaces, as the manifests have them.
+    pub const fn new(secure: Ownership<'static>, non_secure: Ownership<'static>) -> Self {
+        Self {
+            secure: Mutex::new(secure),
+            non_secure: Mutex::new(non_secure),
+        }
+    }
+
+    /// Gives every page to whom the manifests give it. What nobody has cannot be sent, and neither can
+    /// non-secure memory that a partition has by its manifest: it has two owners.
+    pub(crate) fn give_all<H: Hardware>(
+        &self,
+        partitions: &[Partition<H>],
+        normal_world: &[PageRange],
+    ) {
+        let (hole, secure, normal) = (PageState::HOLE, Space::Secure, Space::NonSecure);
+        let theirs = PageState::exclusive(Owner::NormalWorld, normal, MemoryType::Normal);
+        for range in normal_world {
+            self.give("the normal world", normal, *range, hole, theirs);
+        }
+        for partition in partitions {
+            let (id, name) = (partition.config.id, partition.config.name);
+            let own = |kind| PageState::exclusive(Owner::Partition(id.0), secure, kind);
+            let (base, bytes) = partition.config.image;
+            if let Some(image) = PageRange::new(Pa(base), bytes) {
+                self.give(name, secure, image, hole, own(MemoryType::Normal));
+            }
+            for region in partition.config.regions {
+                let kind = match region.kind {
+                    RegionKind::Own | RegionKind::Memory => MemoryType::Normal,
+                    RegionKind::Device => MemoryType::Device,
+                };
+                let (range, own) = (region.range, own(kind));
+                match region.space {
+                    Space::NonSecure => self.give(name, normal, range, theirs, hole),
+                    Space::Secure if self.of(secure).all_are(range, own) => {}
+                    Space::Secure => self.give(name, secure, range, hole, own),
+                }
+            }
+        }
+    }
+
+    fn give(&self, name: &str, space: Space, range: PageRange, from: PageState, to: PageState) {
+        if let Err(error) = self.of(space).assign(range, from, to) {
+            log::warn!("{name} cannot share {range}: {error}");
+        }
+    }
+
+    fn of(&self, space: Space) -> MutexGuard<'_, Ownership<'static>> {
+        match space {
+            Space::Secure => self.secure.lock(),
+            Space::NonSecure => self.non_secure.lock(),
+        }
+    }
+
+    /// The state of the page in which `address` is.
+    pub fn state(&self, space: Space, address: Pa) -> PageState {
+        self.of(space).state(address)
+    }
+
+    /// Claims `ranges`, each page of which must be `expected`.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS for a page that is named twice (S26), NO_MEMORY, DENIED for any other page than
+    /// those expected (S27 to S29, S33 to S35); nothing has changed.
+    pub(super) fn claim(
+        &self,
+        ranges: impl Iterator<Item = PageRange> + Clone,
+        expected: PageState,
+        transaction: Transaction,
+    ) -> Result<Claim, FfaError> {
+        let mut map = self.of(expected.space);
+        let claimed = map.claim(ranges, expected, transaction, 0);
+        claimed.map_err(|error| {
+            log::debug!("refused: {error}");
+            match error {
+                ClaimError::Twice(_) => FfaError::InvalidParameters,
+                ClaimError::NoMemory => FfaError::NoMemory,
+                ClaimError::OutOfRange(_) | ClaimError::Unexpected(..) => FfaError::Denied,
+            }
+        })
+    }
+
+    /// Gives claimed pages their new state.
+    pub(super) fn commit(
+        &self,
+        claim: Claim,
+        ranges: impl Iterator<Item = PageRange>,
+        new: PageState,
+    ) {
+        self.of(new.space).commit(claim, ranges, new);
+    }
+
+    /// Gives claimed pages the state that they had.
+    pub(super) fn cancel(
+        &self,
+        claim: Claim,
+        ranges: impl Iterator<Item = PageRange>,
+        space: Space,
+    ) {
+        self.of(space).cancel(claim, ranges);
+    }
+
+    /// Gives pages that are in a transaction, as `from` says, the state `to`.
+    pub(super) fn settle(
+        &self,
+        ranges: impl Iterator<Item = PageRange>,
+        from: PageState,
+        to: PageState,
+    ) {
+        self.of(from.space).settle(ranges, from, to);
+    }
+
+    /// Lets `ranges`, which must all be `expected`, be RX or TX buffers of the mailbox `slot`: nobody can
+    /// send them meanwhile (S33).
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub(crate) fn take_buffers(
+        &self,
+        ranges: impl Iterator<Item = PageRange> + Clone,
+        expected: PageState,
+        slot: usize,
+    ) -> Result<(), FfaError> {
+        let transaction = super::transaction(slot);
+        let claim = self.claim(ranges.clone(), expected, transaction)?;
+        let new = expected.with(Hold::Buffer(transaction));
+        self.commit(claim, ranges, new);
+        Ok(())
+    }
+
+    /// The reverse of [`take_buffers`](Self::take_buffers).
+    pub(crate) fn return_buffers(
+        &self,
+        ranges: impl Iterator<Item = PageRange>,
+        expected: PageState,
+        slot: usize,
+    ) {
+        let transaction = super::transaction(slot);
+        let old = expected.with(Hold::Buffer(transaction));
+        self.settle(ranges, old, expected);
+    }
+}

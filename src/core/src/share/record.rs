@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a transaction is made of, in pages of the pool: pairs of words, 255 to a page, and a link.
+//!
+//! There is no limit but the sender's quota of pages.
+
+use bulkhead_abi::memory::Constituent;
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+
+use crate::hardware::{Hardware, OutOfMemory};
+
+/// The unit of a record.
+pub(crate) type Pair = [u64; 2];
+
+/// How many pairs a page has, besides its link.
+const PAIRS: u32 = 255;
+/// The word in which the address of the next page stands, with [`PRESENT`] set.
+const NEXT: usize = 510;
+const PRESENT: u64 = 1;
+/// How many pairs are read at a time.
+const BATCH: u32 = 8;
+
+/// A growing list of pairs.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    first: Option<Pa>,
+    last: Option<Pa>,
+    length: u32,
+}
+
+impl Record {
+    /// Adds a pair; a page that this takes counts against `account`.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; nothing was added.
+    pub(crate) fn push<H: Hardware>(
+        &mut self,
+        pair: Pair,
+        account: usize,
+        hw: &mut H,
+    ) -> Result<(), OutOfMemory> {
+        let index = self.length.checked_rem(PAIRS).unwrap_or(0);
+        let page = match self.last {
+            Some(page) if index != 0 => page,
+            last => {
+                let page = hw.take_page(account).ok_or(OutOfMemory)?;
+                match last {
+                    Some(last) => hw.store_words(last, NEXT, &[page.0 | PRESENT]),
+                    None => self.first = Some(page),
+                }
+                self.last = Some(page);
+                page
+            }
+        };
+        hw.store_words(page, word(index), &pair);
+        self.length = self.length.saturating_add(1);
+        Ok(())
+    }
+
+    /// How many pairs there are.
+    pub(crate) const fn len(&self) -> u32 {
+        self.length
+    }
+
+    /// Drops all pairs from `length` on, and the pages that only they need.
+    pub(crate) fn truncate<H: Hardware>(&mut self, length: u32, hw: &mut H) {
+        let mut keep = length.div_ceil(PAIRS);
+        let mut next = self.first;
+        let mut last = None;
+        while let Some(page) = next {
+            next = link(page, hw);
+            if keep == 0 {
+                hw.give_page(page);
+            } else {
+                keep = keep.saturating_sub(1);
+                last = Some(page);
+                if keep == 0 {
+                    hw.store_words(page, NEXT, &[0]);
+                }
+            }
+        }
+        self.last = last;
+        if last.is_none() {
+            self.first = None;
+        }
+        self.length = self.length.min(length);
+    }
+
+    /// Writes over the pair at `index`.
+    pub(crate) fn set<H: Hardware>(&self, index: u32, pair: Pair, hw: &mut H) {
+        if let Some((page, index)) = self.place(index, hw) {
+            hw.store_words(page, word(index), &pair);
+        }
+    }
+
+    /// `count` pairs from `start` on.
+    pub(crate) fn pairs<H: Hardware>(&self, start: u32, count: u32, hw: &H) -> Pairs {
+        let left = count.min(self.length.saturating_sub(start));
+        let (page, index) = match self.place(start, hw) {
+            Some((page, index)) => (Some(page), index),
+            None => (None, 0),
+        };
+        Pairs {
+            page,
+            index,
+            left,
+            batch: [[0; 2]; BATCH as usize],
+            taken: 0,
+            loaded: 0,
+        }
+    }
+
+    fn place<H: Hardware>(&self, index: u32, hw: &H) -> Option<(Pa, u32)> {
+        let mut page = self.first?;
+        for _ in 0..index.checked_div(PAIRS)? {
+            page = link(page, hw)?;
+        }
+        Some((page, index.checked_rem(PAIRS)?))
+    }
+}
+
+fn link<H: Hardware>(page: Pa, hw: &H) -> Option<Pa> {
+    let mut next = [0];
+    hw.load_words(page, NEXT, &mut next);
+    let [next] = next;
+    (next & PRESENT != 0).then_some(Pa(next & !PRESENT))
+}
+
+/// The first word of the pair at `index` of a page.
+fn word(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(0).saturating_mul(2)
+}
+
+/// A walk over pairs. The machine is needed only for the next one, so that it can be changed meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct Pairs {
+    page: Option<Pa>,
+    index: u32,
+    left: u32,
+    batch: [Pair; BATCH as usize],
+    taken: u32,
+    loaded: u32,
+}
+
+impl Pairs {
+    /// The next pair.
+    pub(crate) fn next<H: Hardware>(&mut self, hw: &H) -> Option<Pair> {
+        if self.taken == self.loaded {
+            self.load(hw)?;
+        }
+        let pair = self.batch.get(usize::try_from(self.taken).ok()?)?;
+        self.taken = self.taken.saturating_add(1);
+        Some(*pair)
+    }
+
+    /// How many are left.
+    pub(crate) const fn left(&self) -> u32 {
+        self.left
+            .saturating_add(self.loaded.saturating_sub(self.taken))
+    }
+
+    fn load<H: Hardware>(&mut self, hw: &H) -> Option<()> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.index == PAIRS {
+            self.page = link(self.page?, hw);
+            self.index = 0;
+        }
+        let room = PAIRS.saturating_sub(self.index);
+        let count = self.left.min(room).min(BATCH);
+        let into = self.batch.get_mut(..usize::try_from(count).ok()?)?;
+        hw.load_words(self.page?, word(self.index), into.as_flattened_mut());
+        self.index = self.index.saturating_add(count);
+        self.left = self.left.saturating_sub(count);
+        (self.taken, self.loaded) = (0, count);
+        Some(())
+    }
+}
+
+/// The constituents of a transaction as ranges of physical pages, while nothing changes the machine.
+pub(crate) struct Ranges<'a, H> {
+    pairs: Pairs,
+    hw: &'a H,
+}
+
+impl<'a, H: Hardware> Ranges<'a, H> {
+    pub(crate) const fn new(pairs: Pairs, hw: &'a H) -> Self {
+        Self { pairs, hw }
+    }
+}
+
+impl<H> Clone for Ranges<'_, H> {
+    fn clone(&self) -> Self {
+        Self {
+            pairs: self.pairs.clone(),
+            hw: self.hw,
+        }
+    }
+}
+
+impl<H: Hardware> Iterator for Ranges<'_, H> {
+    type Item = PageRange;
+
+    fn next(&mut self) -> Option<PageRange> {
+        range(self.pairs.next(self.hw)?)
+    }
+}
+
+/// The same as [`Ranges`], as a descriptor has them.
+pub(crate) struct Described<'a, H>(pub(crate) Ranges<'a, H>);
+
+impl<H: Hardware> Iterator for Described<'_, H> {
+    type Item = Constituent;
+
+    fn next(&mut self) -> Option<Constituent> {
+        self.0.next().and_then(|range| {
+            Some(Constituent {
+                address: range.base().0,
+                page_count: u32::try_from(range.pages()).ok()?,
+            })
+        })
+    }
+}
+
+/// A constituent as a pair.
+pub(crate) fn pair(constituent: Constituent) -> Pair {
+    [constituent.address, u64::from(constituent.page_count)]
+}
+
+/// The reverse of [`pair`].
+pub(crate) fn range([address, pages]: Pair) -> Option<PageRange> {
+    PageRange::new(Pa(address), pages.checked_mul(PAGE_SIZE)?)
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Zeroing of a transaction's pages, which an interrupt stops and the same call goes on with
+//! (A-58, DECISIONS 20).
+
+use bulkhead_abi::FfaError;
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+
+use super::{Domain, Share, record};
+use crate::hardware::Hardware;
+use crate::spmc::{CoreState, Spmc};
+use crate::vcpu::NonSecureInterrupts;
+
+/// How many bytes are zeroed between two looks for an interrupt.
+const PIECE: u64 = 0x1_0000;
+
+/// Where zeroing stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Progress {
+    /// Constituents that are done.
+    constituents: u32,
+    /// Bytes of the next one that are done.
+    bytes: u64,
+}
+
+/// Why zeroing is not at its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stopped {
+    /// A non-secure interrupt is pending: the caller's instruction is to be executed again after it.
+    Interrupted,
+    /// Memory did not answer.
+    Fault,
+}
+
+/// Who may interrupt zeroing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Patience {
+    /// Nobody: a call of the normal world, and the end of a partition, take as long as they take.
+    ToTheEnd,
+    /// Non-secure interrupts.
+    Interruptible,
+}
+
+impl<H: Hardware> Spmc<H> {
+    /// Whether the call on `core` may be interrupted.
+    pub(super) fn patience(&self, core: &CoreState<H>, domain: Domain) -> Patience {
+        let signalled = core.non_secure != NonSecureInterrupts::Queued;
+        if signalled && core.booting.is_none() && domain != Domain::NormalWorld {
+            Patience::Interruptible
+        } else {
+            Patience::ToTheEnd
+        }
+    }
+
+    /// Zeroes all pages of `share` from where it stopped, and cleans them to the point of coherency (X5).
+    ///
+    /// # Errors
+    /// [`Stopped`]; how far it came is noted.
+    pub(super) fn zero(share: &mut Share, patience: Patience, hw: &mut H) -> Result<(), Stopped> {
+        let first = share
+            .receivers
+            .saturating_mul(2)
+            .saturating_add(share.zeroing.constituents);
+        let mut pairs = share.record.pairs(first, u32::MAX, hw);
+        while let Some(range) = pairs.next(hw).and_then(record::range) {
+            while let Some(piece) = piece(range, share.zeroing.bytes) {
+                if patience == Patience::Interruptible && hw.non_secure_interrupt_is_pending() {
+                    return Err(Stopped::Interrupted);
+                }
+                hw.zero(share.space, piece).map_err(|_| Stopped::Fault)?;
+                share.zeroing.bytes = share.zeroing.bytes.saturating_add(piece.bytes());
+            }
+            share.zeroing = Progress {
+                constituents: share.zeroing.constituents.saturating_add(1),
+                bytes: 0,
+            };
+        }
+        share.zeroing = Progress::default();
+        Ok(())
+    }
+}
+
+/// What of `range` is zeroed next when `done` bytes are.
+fn piece(range: PageRange, done: u64) -> Option<PageRange> {
+    let base = range.base().0.checked_add(done)?;
+    let bytes = range.bytes().checked_sub(done)?.min(PIECE);
+    (bytes >= PAGE_SIZE).then_some(PageRange::new(Pa(base), bytes)?)
+}
+
+impl From<Stopped> for FfaError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            // The caller is never told: its call is made again.
+            Stopped::Interrupted => Self::Interrupted,
+            Stopped::Fault => Self::Aborted,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The memory of the simulated machine: real stage-2 tables, the pool that they and records are made of, and
+//! what each page holds.
+
+use std::collections::HashMap;
+
+use bulkhead_abi::FfaError;
+use bulkhead_core::hardware::{CopyFault, Run};
+use bulkhead_core::partition::PartitionConfig;
+use bulkhead_core::region::RegionKind;
+use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::pool::{Account, PagePool, PageRecord, Quota};
+use bulkhead_mm::stage2::{Stage2, Stage2Layout};
+use bulkhead_mm::table::{ENTRIES, TableMemory};
+use bulkhead_mm::tlb::Unused;
+use bulkhead_mm::{MapError, Reshape};
+
+/// Where the pool's pages are.
+const POOL: u64 = 0x0e20_0000;
+/// How many bits an IPA has.
+const IPA_BITS: u32 = 36;
+
+/// The contents of the pool's pages.
+#[derive(Debug)]
+pub struct Words(Vec<[u64; ENTRIES]>);
+
+fn number(page: Pa) -> usize {
+    usize::try_from((page.0 - POOL) / PAGE_SIZE).expect("a page of the pool")
+}
+
+impl TableMemory for Words {
+    fn read(&self, table: Pa, index: usize) -> u64 {
+        self.0[number(table)][index]
+    }
+
+    fn write(&mut self, table: Pa, index: usize, descriptor: u64) {
+        self.0[number(table)][index] = descriptor;
+    }
+
+    fn zero(&mut self, table: Pa) {
+        self.0[number(table)] = [0; ENTRIES];
+    }
+
+    fn clean(&mut self, _: Pa, _: usize, _: usize) {}
+}
+
+/// How many pages the pool has and who may have them.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Each partition.
+    pub partition: usize,
+    /// The normal world.
+    pub normal_world: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            partition: 48,
+            normal_world: 128,
+        }
+    }
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Memory {
+    /// The pool.
+    pub pool: PagePool<'static>,
+    /// What is in its pages.
+    pub words: Words,
+    /// The two spaces of each partition.
+    pub spaces: Vec<[Stage2; 2]>,
+    /// What a page holds that is not as it was at first: whatever a test put there, 0 once zeroed.
+    pub contents: HashMap<(Space, u64), u64>,
+    /// Pages that do not answer.
+    pub broken: Vec<(Space, u64)>,
+}
+
+fn space_index(space: Space) -> usize {
+    match space {
+        Space::Secure => 0,
+        Space::NonSecure => 1,
+    }
+}
+
+impl Memory {
+    /// The memory of a machine with these partitions.
+    pub(crate) fn new(partitions: &[&PartitionConfig], quotas: Quotas) -> Self {
+        let roots = 40;
+        let count = partitions.len();
+        let pages = (quotas.partition + roots) * count + quotas.normal_world;
+        let records = vec![PageRecord::UNUSED; pages].leak();
+        let range = PageRange::new(Pa(POOL), pages as u64 * PAGE_SIZE).expect("a valid range");
+        let mut pool = PagePool::new(range, records).expect("a record for each page");
+        pool.open_accounts(vec![Quota::NONE; count + 1].leak());
+        let mut words = Words(vec![[0; ENTRIES]; pages]);
+        let layout = Stage2Layout::new(IPA_BITS).expect("a valid size");
+        let mut memory = Vec::new();
+        for (index, config) in partitions.iter().enumerate() {
+            let account = account(index);
+            let spaces = [Space::Secure, Space::NonSecure].map(|space| {
+                Stage2::new(layout, space, true, Account::SPMC, &mut pool, &mut words)
+                    .expect("pages for a root")
+            });
+            let spaces = map_regions(spaces, config, &mut pool, &mut words);
+            pool.grant(account, quotas.partition)
+                .expect("there are as many");
+            memory
+                .push(spaces.map(|space| space.with_reshape(Reshape::Split).with_account(account)));
+        }
+        pool.grant(account(count), quotas.normal_world)
+            .expect("there are as many");
+        Self {
+            pool,
+            words,
+            spaces: memory,
+            contents: HashMap::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    fn space(&mut self, partition: usize, space: Space) -> Option<Parts<'_>> {
+        let Self {
+            pool,
+            words,
+            spaces,
+            ..
+        } = self;
+        let stage2 = &mut spaces.get_mut(partition)?[space_index(space)];
+        Some((stage2, pool, words))
+    }
+
+    pub(crate) fn take_page(&mut self, number: usize) -> Option<Pa> {
+        self.pool.alloc(account(number), &mut self.words).ok()
+    }
+
+    pub(crate) fn give_page(&mut self, page: Pa) {
+        self.pool.free(page).expect("a page that was taken");
+    }
+
+    pub(crate) fn pages_left(&self, number: usize) -> usize {
+        self.pool.available(account(number))
+    }
+
+    pub(crate) fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        let page = &self.words.0[number(page)];
+        words.copy_from_slice(&page[index..index + words.len()]);
+    }
+
+    pub(crate) fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
+        let page = &mut self.words.0[number(page)];
+        page[index..index + words.len()].copy_from_slice(words);
+    }
+
+    /// What stage 2 of a partition maps.
+    pub fn lookup(&self, partition: usize, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
+        let stage2 = &self.spaces.get(partition)?[space_index(space)];
+        let (pa, bytes, attributes) = stage2.lookup_run(ipa, bytes, &self.words)?;
+        Some(Run {
+            pa,
+            bytes,
+            memory: attributes.memory,
+            permissions: attributes.permissions,
+        })
+    }
+
+    pub(crate) fn map_borrowed(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+        memory: MemoryType,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        let (stage2, pool, words) = self
+            .space(partition, space)
+            .ok_or(FfaError::InvalidParameters)?;
+        let attributes = Stage2Attributes {
+            memory,
+            permissions,
+        };
+        let base = range.base();
+        let mapped = stage2.map(
+            base.0,
+            base,
+            range.bytes(),
+            attributes,
+            pool,
+            words,
+            &mut Unused,
+        );
+        mapped.map_err(error)
+    }
+
+    pub(crate) fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Some((stage2, pool, words)) = self.space(partition, space) {
+            let (base, bytes) = (range.base().0, range.bytes());
+            let done = stage2.unmap(base, bytes, pool, words, &mut Unused);
+            done.expect("what was mapped so is unmapped without a page");
+        }
+    }
+
+    pub(crate) fn suspend(
+        &mut self,
+        partition: usize,
+        space: Space,
+        range: PageRange,
+    ) -> Result<(), FfaError> {
+        let (stage2, pool, words) = self
+            .space(partition, space)
+            .ok_or(FfaError::InvalidParameters)?;
+        let (base, bytes) = (range.base().0, range.bytes());
+        let suspended = stage2.suspend(base, bytes, pool, words, &mut Unused);
+        suspended.map_err(error)
+    }
+
+    pub(crate) fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Some((stage2, pool, words)) = self.space(partition, space) {
+            stage2.resume(range.base().0, range.bytes(), pool, words, &mut Unused);
+        }
+    }
+
+    pub(crate) fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
+        if let Some((stage2, pool, words)) = self.space(partition, space) {
+            stage2.forget(range.base().0, range.bytes(), pool, words, &mut Unused);
+        }
+    }
+
+    pub(crate) fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
+        for page in range.iter() {
+            if self.broken.contains(&(space, page.0)) {
+                return Err(CopyFault);
+            }
+            self.contents.insert((space, page.0), 0);
+        }
+        Ok(())
+    }
+}
+
+type Parts<'a> = (&'a mut Stage2, &'a mut PagePool<'static>, &'a mut Words);
+
+/// The account of a partition, or after them all of the normal world.
+pub fn account(number: usize) -> Account {
+    let number = u16::try_from(number).expect("few partitions");
+    Account::partition(number).expect("few partitions")
+}
+
+fn error(error: MapError) -> FfaError {
+    match error {
+        MapError::NoMemory => FfaError::NoMemory,
+        _ => FfaError::Denied,
+    }
+}
+
+fn map_regions(
+    mut spaces: [Stage2; 2],
+    config: &PartitionConfig,
+    pool: &mut PagePool<'static>,
+    words: &mut Words,
+) -> [Stage2; 2] {
+    for region in config.regions {
+        let memory = match region.kind {
+            RegionKind::Own | RegionKind::Memory => MemoryType::Normal,
+            RegionKind::Device => MemoryType::Device,
+        };
+        let attributes = Stage2Attributes {
+            memory,
+            permissions: region.permissions,
+        };
+        let (base, bytes) = (region.range.base(), region.range.bytes());
+        let stage2 = &mut spaces[space_index(region.space)];
+        let none = &mut Unused;
+        match stage2.map(base.0, base, bytes, attributes, pool, words, none) {
+            // A part of its own memory with permissions of its own.
+            Err(MapError::Overlap) => stage2.change(base.0, bytes, attributes, pool, words, none),
+            other => other,
+        }
+        .expect("pages for the regions");
+    }
+    spaces
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory transactions from the first call to the last.
+
+use bulkhead_abi::memory::attributes::{DataAccess, InstructionAccess};
+use bulkhead_abi::{FfaError, Function};
+use bulkhead_mm::attrs::Space;
+use bulkhead_mm::owner::{Hold, Owner};
+use bulkhead_sim::sharing::{Desk, Retrieve, Send, Who, run};
+
+const NORMAL: Who = Who::Normal;
+const P1: Who = Who::Sp(0);
+const P2: Who = Who::Sp(1);
+const P3: Who = Who::Sp(2);
+
+#[test]
+fn a43_the_normal_world_shares_with_three_partitions_and_reclaims() {
+    let mut desk = Desk::new(3);
+    let before = desk.dump();
+    let base = NORMAL.memory();
+    let runs = [run(base, 1), run(base + 0x5000, 3), run(base + 0x2000, 2)];
+    let mut send = Send::new(Function::MemShare, NORMAL, &[P1, P2, P3], &runs);
+    send.receivers[1].1 = DataAccess::ReadOnly;
+    let handle = desk.send(NORMAL, &send).unwrap();
+    for (who, write) in [(P1, true), (P2, false), (P3, true)] {
+        assert!(desk.mapped(who, Space::NonSecure, base).is_none());
+        let found = desk.retrieve(who, &Retrieve::of(&send, handle)).unwrap();
+        assert_eq!(found.constituents, runs);
+        assert_eq!(found.receivers.len(), 1);
+        let told = found.receivers[0].permissions;
+        assert_eq!(told.data == DataAccess::ReadWrite, write);
+        assert_eq!(told.instruction, InstructionAccess::NotExecutable);
+        for page in [0, 0x2000, 0x3000, 0x5000, 0x6000, 0x7000] {
+            let mapped = desk.mapped(who, Space::NonSecure, base + page).unwrap();
+            assert_eq!(mapped.pa.0, base + page);
+            assert_eq!(mapped.permissions.write, write);
+            assert!(!mapped.permissions.execute);
+        }
+        assert!(desk.mapped(who, Space::NonSecure, base + 0x1000).is_none());
+        assert!(desk.mapped(who, Space::Secure, base).is_none());
+    }
+    assert_eq!(desk.reclaim(NORMAL, handle, 0), Err(FfaError::Denied));
+    for who in [P1, P2, P3] {
+        assert_eq!(desk.relinquish(who, handle, 0), Ok(()));
+        assert!(desk.mapped(who, Space::NonSecure, base).is_none());
+    }
+    assert_eq!(desk.reclaim(NORMAL, handle, 0), Ok(()));
+    assert_eq!(desk.dump(), before);
+    assert_eq!(
+        desk.reclaim(NORMAL, handle, 0),
+        Err(FfaError::InvalidParameters)
+    );
+}
+
+#[test]
+fn a41_a_partition_lends_and_gets_back_what_it_had() {
+    let mut desk = Desk::new(2);
+    let before = desk.dump();
+    let base = P1.memory();
+    let runs = [run(base, 2), run(base + 0x4000, 1)];
+    let send = Send::new(Function::MemLend, P1, &[P2], &runs);
+    let handle = desk.send(P1, &send).unwrap();
+    assert!(desk.mapped(P1, Space::Secure, base).is_none());
+    assert!(desk.mapped(P1, Space::Secure, base + 0x2000).is_some());
+    let state = desk.state(Space::Secure, base + 0x4000);
+    assert!(matches!(state.hold, Hold::Lent(_)));
+    desk.retrieve(P2, &Retrieve::of(&send, handle)).unwrap();
+    assert!(desk.mapped(P2, Space::Secure, base + 0x1000).is_some());
+    assert_eq!(desk.relinquish(P2, handle, 0), Ok(()));
+    assert_eq!(desk.reclaim(P1, handle, 0), Ok(()));
+    let mapped = desk.mapped(P1, Space::Secure, base).unwrap();
+    assert!(mapped.permissions.write && mapped.permissions.execute);
+    // Blocks may be in pieces.
+    assert_eq!(desk.state(Space::Secure, base).hold, Hold::Exclusive);
+    drop(before);
+}
+
+#[test]
+fn a41_a_donation_changes_the_owner() {
+    let mut desk = Desk::new(2);
+    let base = P1.memory();
+    let send = Send::new(Function::MemDonate, P1, &[P2], &[run(base, 4)]);
+    let handle = desk.send(P1, &send).unwrap();
+    desk.retrieve(P2, &Retrieve::of(&send, handle)).unwrap();
+    let state = desk.state(Space::Secure, base);
+    assert_eq!(
+        (state.owner, state.hold),
+        (Owner::Partition(P2.id().0), Hold::Exclusive)
+    );
+    assert!(desk.mapped(P1, Space::Secure, base).is_none());
+    assert_eq!(
+        desk.reclaim(P1, handle, 0),
+        Err(FfaError::InvalidParameters)
+    );
+    // The new owner shares it on (S36).
+    let again = Send::new(Function::MemShare, P2, &[P1], &[run(base, 4)]);
+    let handle = desk.send(P2, &again).unwrap();
+    desk.retrieve(P1, &Retrieve::of(&again, handle)).unwrap();
+    assert!(desk.mapped(P1, Space::Secure, base).is_some());
+}
+
+#[test]
+fn f12_descriptors_in_all_kinds_of_fragments_are_the_same() {
+    let mut desk = Desk::new(1);
+    let base = NORMAL.memory();
+    let runs: Vec<_> = (0..600).map(|page| run(base + page * 0x2000, 1)).collect();
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    let before = desk.dump();
+    for most in [112, 128, 4096] {
+        let handle = desk.send_in(NORMAL, &send, most).unwrap();
+        let found = desk.retrieve(P1, &Retrieve::of(&send, handle)).unwrap();
+        assert_eq!(found.constituents, runs);
+        assert_eq!(found.fragments, 3);
+        desk.relinquish(P1, handle, 0).unwrap();
+        desk.reclaim(NORMAL, handle, 0).unwrap();
+        assert_eq!(desk.dump(), before);
+    }
+}
