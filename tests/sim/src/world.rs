@@ -133,6 +133,9 @@ pub fn services(properties: Properties, uuids: impl IntoIterator<Item = u8>) -> 
     all.leak()
 }
 
+/// What a scenario looks at each time that a core enters a partition.
+type Watch = Arc<dyn Fn(&Spmc<Machine>, &mut CoreState<Machine>) + Send + Sync>;
+
 /// Describes a system before it boots.
 pub struct SimBuilder {
     specs: Vec<Spec>,
@@ -140,6 +143,7 @@ pub struct SimBuilder {
     table_pages: usize,
     spmd: Option<Spmd>,
     quotas: Quotas,
+    watch: Option<Watch>,
 }
 
 impl SimBuilder {
@@ -170,6 +174,15 @@ impl SimBuilder {
     /// What the SPMD answers to FF-A calls of the SPMC, instead of NOT_SUPPORTED.
     pub fn spmd(mut self, answer: impl Fn(&mut Registers) + Send + Sync + 'static) -> Self {
         self.spmd = Some(Arc::new(answer));
+        self
+    }
+
+    /// Looks at the SPMC each time that a core enters a partition, from the boot on.
+    pub fn watch(
+        mut self,
+        look: impl Fn(&Spmc<Machine>, &mut CoreState<Machine>) + Send + Sync + 'static,
+    ) -> Self {
+        self.watch = Some(Arc::new(look));
         self
     }
 
@@ -239,6 +252,7 @@ impl SimBuilder {
             .map(|index| Core {
                 spmc: spmc.clone(),
                 programs: programs.clone(),
+                watch: self.watch.clone(),
                 state: CoreState::new(index),
                 machine: Machine::new(index, shared.clone()),
             })
@@ -275,6 +289,7 @@ impl Sim {
             table_pages: 64,
             spmd: None,
             quotas: Quotas::default(),
+            watch: None,
         }
     }
 
@@ -419,6 +434,7 @@ impl Look {
 pub struct Core {
     spmc: Arc<Spmc<Machine>>,
     programs: Arc<[Program]>,
+    watch: Option<Watch>,
     /// The core's state in the SPMC.
     pub state: CoreState<Machine>,
     /// The core's hardware.
@@ -520,6 +536,9 @@ impl Core {
     fn enter(&mut self) -> Event {
         if let Some(event) = self.interrupt() {
             return event;
+        }
+        if let Some(look) = &self.watch {
+            look(&self.spmc, &mut self.state);
         }
         let machine = &mut self.machine;
         let signal = |lines| {

@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! FFA_YIELD, and what each runtime model allows: abuse cases G13, G18, G20, G33, R9, R12 and.
+//! FFA_YIELD, and who is busy when: abuse cases G13, G18, G20, G33, R12 and A-76.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use bulkhead_abi::paravirt::{self, Paravirt};
-use bulkhead_abi::partition_info::Properties;
-use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 use bulkhead_core::partition::Health;
-use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName};
-use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_sim::*;
 
 const NWD: EndpointId = EndpointId(0);
 const A: EndpointId = EndpointId(0x8001);
 const B: EndpointId = EndpointId(0x8002);
-/// Payload of a request that asks beta for a notification.
-const SIGNAL: u64 = 1;
 
 fn echo(sp: &mut Sp) {
     let mut message = sp.wait();
@@ -208,163 +202,6 @@ fn g33_a_huge_timeout_does_not_outlast_the_time_to_initialise() {
     assert_eq!(sim.spmc().partitions()[1].health(), Health::Aborted);
     let reply = sim.core(0).call(&to(B, 3));
     assert_yield(&reply, B, 3);
-}
-
-/// What came of a call that a context made in its runtime model.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
-    Denied,
-    /// It went on to the call's own checks, or was done.
-    WentOn,
-}
-
-impl From<Verdict> for Outcome {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Allowed => Self::WentOn,
-            Verdict::Denied => Self::Denied,
-        }
-    }
-}
-
-/// The call of a context that was asked by `form`; what it must do to be right but for the model.
-fn made_in(call: Transition, second: bool) -> Registers {
-    let message = |function: Function, width, to| {
-        let mut message = request(width, A, to, [0; 5]);
-        message.x[0] = function.id(width);
-        message
-    };
-    match call {
-        Transition::Request => message(Function::MsgSendDirectReq, Width::W32, B),
-        Transition::Request2 => message(Function::MsgSendDirectReq2, Width::W64, B),
-        Transition::Response if second => message(Function::MsgSendDirectResp2, Width::W64, NWD),
-        Transition::Response => message(Function::MsgSendDirectResp, Width::W32, NWD),
-        Transition::Response2 => message(Function::MsgSendDirectResp2, Width::W64, NWD),
-        // Of nobody, which is found out after the model is asked.
-        Transition::Run => run(EndpointId(0x8077), 0),
-        Transition::Wait => ffa(Function::MsgWait, [0; 4]),
-        Transition::Yield => yields(1),
-        Transition::Error => ffa(Function::Error, [0, 0xffff_fffe, 0, 0]),
-        Transition::Abort => ffa(Function::Abort, [0; 4]),
-    }
-}
-
-/// Brings a context into the model of row `row` of the table and has it make `call`; with a virtual interrupt
-/// pending if `interrupted`.
-fn outcome(row: usize, call: Transition, interrupted: bool) -> Outcome {
-    const INIT: usize = 0;
-    const RUN: usize = 1;
-    const REQUEST: usize = 2;
-    let second = call == Transition::Response2;
-    let message = made_in(call, second);
-    let reply = Arc::new(Mutex::new(None));
-    let shared = reply.clone();
-    let program = move |sp: &mut Sp| {
-        if interrupted {
-            be_notified(sp);
-        }
-        if row != INIT {
-            sp.wait();
-        }
-        let back = sp.call(&message);
-        *shared.lock().unwrap() = Some(back);
-        if row == REQUEST {
-            sp.call(&made_in(Transition::Response, second));
-        }
-    };
-    let alpha = Spec::new("alpha", A, program).with(|config| {
-        config.version = Version::V1_3;
-        config.properties = config.properties.union(Properties::NOTIFICATIONS);
-    });
-    let mut sim = Sim::builder()
-        .partition(Spec::new("beta", B, beta))
-        .partition(alpha)
-        .boot();
-    let denied = |reply: &Option<Registers>| {
-        reply
-            .as_ref()
-            .is_some_and(|reply| error(reply) == Some(FfaError::Denied.to_register()))
-    };
-    if row != INIT {
-        assert!(reply.lock().unwrap().is_none());
-        let mut begin = to(A, 0);
-        if second {
-            begin.x[0] = Function::MsgSendDirectReq2.id(Width::W64);
-            begin.x[3] = 0;
-        }
-        if row == RUN {
-            begin = run(A, 0);
-        }
-        sim.core(0).call(&begin);
-    }
-    let signals = &sim.core(0).machine.signals;
-    assert_eq!(signals.contains(&Lines::IRQ), interrupted);
-    if denied(&reply.lock().unwrap()) {
-        assert_ne!(sim.state(1, 0), StateName::Aborted, "a refusal ends nobody");
-        return Outcome::Denied;
-    }
-    let state = sim.state(1, 0);
-    let expected = match call {
-        Transition::Error | Transition::Abort => StateName::Aborted,
-        Transition::Yield => StateName::Preempted,
-        Transition::Request | Transition::Request2 | Transition::Run => {
-            let reply = reply.lock().unwrap();
-            let reply = reply.as_ref().expect("an answer");
-            match call {
-                Transition::Run => assert_error(reply, FfaError::InvalidParameters),
-                Transition::Request => assert_function(reply, Function::MsgSendDirectResp),
-                _ => assert_function(reply, Function::MsgSendDirectResp2),
-            }
-            state
-        }
-        _ => StateName::Waiting,
-    };
-    assert_eq!(state, expected, "{call:?}");
-    Outcome::WentOn
-}
-
-/// Lets beta signal a notification to alpha, which makes the notification pending interrupt pending.
-fn be_notified(sp: &mut Sp) {
-    let bind = ffa(
-        Function::NotificationBind,
-        [EndpointId::pair(B, A), 0, 1, 0],
-    );
-    assert_function(&sp.call(&bind), Function::Success);
-    let id = Paravirt::InterruptEnable.id();
-    let intid = u64::from(paravirt::INTID_NOTIFICATION_PENDING);
-    let enabled = sp.hvc(&call([id, intid, 1, 0, 0, 0, 0, 0]));
-    assert_eq!(enabled.x[0], paravirt::SUCCESS);
-    let signalled = sp.call(&request(Width::W32, A, B, [SIGNAL, 0, 0, 0, 0]));
-    assert_function(&signalled, Function::MsgSendDirectResp);
-}
-
-/// Answers in the form of the request; signals a notification first if it says so.
-fn beta(sp: &mut Sp) {
-    let mut message = sp.wait();
-    loop {
-        let mut answer = response(Width::W32, B, message.sender(), [0; 5]);
-        if message.x[0] == Function::MsgSendDirectReq2.id(Width::W64) {
-            answer.x[0] = Function::MsgSendDirectResp2.id(Width::W64);
-        } else if message.x[3] == SIGNAL {
-            let set = ffa(Function::NotificationSet, [EndpointId::pair(B, A), 0, 1, 0]);
-            assert_function(&sp.call(&set), Function::Success);
-        }
-        message = sp.call(&answer);
-    }
-}
-
-#[test]
-fn r9_every_model_allows_what_the_table_says() {
-    // RTM_SEC_INTERRUPT is entered by no event yet; its row is tested in `runtime_model`.
-    for (row, model) in TABLE.iter().enumerate().take(3) {
-        for (call, verdict) in TRANSITIONS.into_iter().zip(model.verdicts) {
-            for interrupted in [false, true] {
-                let expected = Outcome::from(verdict);
-                let name = model.name;
-                assert_eq!(outcome(row, call, interrupted), expected, "{name} {call:?}");
-            }
-        }
-    }
 }
 
 #[test]

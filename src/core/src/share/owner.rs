@@ -134,7 +134,7 @@ impl PageOwners {
     }
 
     /// Lets `ranges`, which must all be `expected`, be RX or TX buffers of the mailbox `slot`: nobody can
-    /// send them meanwhile (S33).
+    /// send them meanwhile (S33). Nobody can send memory without an owner either: that stays as it is.
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
@@ -145,9 +145,20 @@ impl PageOwners {
         slot: usize,
     ) -> Result<(), FfaError> {
         let transaction = super::transaction(slot);
-        let claim = self.claim(ranges.clone(), expected, transaction)?;
         let new = expected.with(Hold::Buffer(transaction));
-        self.commit(claim, ranges, new);
+        for (number, range) in ranges.clone().enumerate() {
+            if self.of(expected.space).all_are(range, PageState::HOLE) {
+                continue;
+            }
+            let range = core::iter::once(range);
+            match self.claim(range.clone(), expected, transaction) {
+                Ok(claim) => self.commit(claim, range, new),
+                Err(error) => {
+                    self.return_buffers(ranges.take(number), expected, slot);
+                    return Err(error);
+                }
+            }
+        }
         Ok(())
     }
 
