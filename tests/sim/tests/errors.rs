@@ -19,7 +19,7 @@ const OS: EndpointId = EndpointId(0);
 const VM: EndpointId = EndpointId(7);
 /// Multi-core, with notifications and indirect messages; makes the calls that a test asks for.
 const ACTOR: EndpointId = EndpointId(0x8001);
-/// Spins when it is asked to, and else ends in a fault.
+/// Spins when it is asked to, or has the actor's device fire, and else ends in a fault.
 const VICTIM: EndpointId = EndpointId(0x8002);
 /// Takes no messages.
 const MUTE: EndpointId = EndpointId(0x8003);
@@ -28,16 +28,22 @@ const OLD: EndpointId = EndpointId(0x8004);
 const NOBODY: EndpointId = EndpointId(0x8099);
 const DRAM: u64 = 0x4000_0000;
 const SLOT_OS: usize = 0;
-/// Payload of a request.
+const INTERRUPT: u64 = Function::Interrupt.id(Width::W32);
+/// Payloads of a request.
 const SPIN: u64 = 1;
+const FIRE: u64 = 2;
+/// The interrupt of the actor's device.
+const DEVICE: u32 = 34;
 
 /// What the actor calls, and the last answer that anybody got.
 #[derive(Default)]
 struct Script {
     /// Before its first FFA_MSG_WAIT.
     first: Option<Registers>,
-    /// At each request.
+    /// At each request, and each FFA_INTERRUPT, when it has fetched that.
     next: Option<Registers>,
+    /// When `next` ended with FFA_INTERRUPT, before it lets whom it awaits go on.
+    then: Option<Registers>,
     reply: Option<Registers>,
 }
 
@@ -60,10 +66,31 @@ fn act(sp: &mut Sp, script: &Mutex<Script>) {
     };
     let first = script.lock().unwrap().first.take();
     make(sp, first);
+    sp.enable(&[DEVICE]);
     let mut request = sp.wait();
     loop {
+        let fetch = |sp: &mut Sp| {
+            assert_eq!(sp.fetch(), Some(DEVICE));
+            sp.line(DEVICE, |line| line.asserted = false);
+        };
+        let interrupted = request.x[0] == INTERRUPT;
+        if interrupted {
+            fetch(sp);
+        }
         let next = script.lock().unwrap().next.take();
         make(sp, next);
+        let then = script.lock().unwrap().then.take();
+        if then.is_some() {
+            fetch(sp);
+            make(sp, then);
+            assert!(sp.deactivate(DEVICE));
+            sp.call(&run(VICTIM, 0));
+        }
+        if interrupted {
+            assert!(sp.deactivate(DEVICE));
+            request = sp.wait();
+            continue;
+        }
         let two = request.x[0] == Function::MsgSendDirectReq2.id(Width::W64);
         let mut answer = response(Width::W64, sp.id, request.sender(), [0; 5]);
         if two {
@@ -78,6 +105,12 @@ fn suffer(sp: &mut Sp) {
     let request = sp.wait();
     if request.x[3] == SPIN {
         sp.spin(&request);
+    }
+    if request.x[3] == FIRE {
+        sp.line(DEVICE, |line| line.asserted = true);
+        // It is taken when the call is made.
+        sp.call(&ffa(Function::IdGet, [0; 4]));
+        sp.respond(&request, [0; 5]);
     }
     let kind = FaultKind::External;
     let (syndrome, address) = (0, 0);
@@ -109,6 +142,7 @@ impl World {
         let shared = script.clone();
         let actor = Spec::new("actor", ACTOR, move |sp| act(sp, &shared))
             .multi_core()
+            .interrupts(&[DEVICE])
             .with(|config| {
                 let more = Properties::INDIRECT.union(Properties::NOTIFICATIONS);
                 config.properties = config.properties.union(more);
@@ -156,6 +190,30 @@ impl World {
     /// A call of the actor, while it handles a direct request.
     fn actor(self, call: &Registers) -> Self {
         self.actor_with(&to(ACTOR), call)
+    }
+
+    /// A call of the actor, while it handles a secure interrupt that it has fetched and not deactivated.
+    fn handler(mut self, call: &Registers) -> Self {
+        self.script.lock().unwrap().next = Some(call.clone());
+        self.sim.line(DEVICE, |line| line.asserted = true);
+        self.sim.core(0).run_normal_world();
+        self.call = call.clone();
+        let reply = self.script.lock().unwrap().reply.take();
+        self.reply = reply.expect("the actor made no call");
+        self
+    }
+
+    /// A call of the actor, which was entered for an interrupt while it awaited the victim.
+    fn awaiting(self, call: &Registers) -> Self {
+        self.script.lock().unwrap().then = Some(call.clone());
+        let mut world = self.actor(&request(Width::W64, ACTOR, VICTIM, [FIRE, 0, 0, 0, 0]));
+        world.call = call.clone();
+        world
+    }
+
+    /// The victim lost the core to the actor, which was entered for an interrupt and yields.
+    fn suspend_victim(self) -> Self {
+        self.awaiting(&ffa(Function::Yield, [0; 4]))
     }
 
     /// The victim is preempted while it handles a request.
@@ -359,6 +417,39 @@ static WAYS: &[Way] = {
     ]
 };
 
+/// Errors that come of interrupts, where [`WAYS`] has another way to the same.
+#[rustfmt::skip]
+static WAYS_OF_INTERRUPTS: &[Way] = {
+    use Function as F;
+    &[
+        // Whoever was interrupted goes on when the interrupt is handled, and not before.
+        (F::Run, Busy, || World::new().suspend_victim().os(&run(VICTIM, 0))),
+        (F::MsgSendDirectReq, Busy, || World::new().suspend_victim().os(&to(VICTIM))),
+        (F::MsgSendDirectReq2, Busy, || World::new().suspend_victim().os(&to2(VICTIM))),
+        // Who was entered while it awaited an answer lets whom it awaits go on, and nobody else (C-09).
+        (F::Run, Denied, || World::new().awaiting(&run(OLD, 0))),
+        (F::MsgSendDirectReq, Denied, || World::new().awaiting(&from_actor(OLD))),
+        (F::MsgSendDirectResp, Denied, || World::new().awaiting(&response(Width::W64, ACTOR, OS, [0; 5]))),
+        // It has to deactivate what it fetched (R10).
+        (F::MsgWait, Denied, || World::new().handler(&ffa(F::MsgWait, [0; 4]))),
+        // A chain that Bulkhead schedules does not wait for one of the normal world (G18).
+        (F::MsgSendDirectReq, Denied, || World::new().preempt_victim().handler(&from_actor(VICTIM))),
+        (F::MsgSendDirectReq2, Denied, || World::new().preempt_victim().handler(&from_actor2(VICTIM))),
+    ]
+};
+
+/// FFA_MSG_SEND_DIRECT_REQ of the actor.
+fn from_actor(receiver: EndpointId) -> Registers {
+    request(Width::W64, ACTOR, receiver, [0; 5])
+}
+
+/// FFA_MSG_SEND_DIRECT_REQ2 of the actor.
+fn from_actor2(receiver: EndpointId) -> Registers {
+    let mut message = to2(receiver);
+    message.x[1] = EndpointId::pair(ACTOR, receiver);
+    message
+}
+
 /// FFA_VERSION has its error in w0; every other call has FFA_ERROR with nothing else.
 fn error_of(function: Function, reply: &Registers) -> Option<FfaError> {
     let code = match function {
@@ -370,7 +461,7 @@ fn error_of(function: Function, reply: &Registers) -> Option<FfaError> {
 
 #[test]
 fn every_declared_error_is_reached() {
-    for (function, expected, world) in WAYS {
+    for (function, expected, world) in WAYS.iter().chain(WAYS_OF_INTERRUPTS) {
         let world = world();
         let (call, reply) = (&world.call, &world.reply);
         let made = match function::decode(call.x[0]) {
