@@ -135,6 +135,10 @@ pub enum Pending {
     Group0,
     /// A secure interrupt that no partition owns: IRQ at S-EL2.
     Secure(u32),
+    /// A secure interrupt that is gone when it is acknowledged: 1020 to 1023 at S-EL2.
+    Spurious,
+    /// A non-secure interrupt that is gone when S-EL2 looks which group it is of.
+    Gone,
     /// An edge on the line of a partition's interrupt; only for a partition that spins.
     Edge(u32),
 }

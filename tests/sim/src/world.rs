@@ -134,7 +134,7 @@ pub fn services(properties: Properties, uuids: impl IntoIterator<Item = u8>) -> 
 }
 
 /// What a scenario looks at each time that a core enters a partition.
-type Watch = Arc<dyn Fn(&Spmc<Machine>, &mut CoreState<Machine>) + Send + Sync>;
+type Watch = Arc<dyn Fn(&Spmc<Machine>, &mut CoreState<Machine>, &Machine) + Send + Sync>;
 
 /// Describes a system before it boots.
 pub struct SimBuilder {
@@ -180,7 +180,7 @@ impl SimBuilder {
     /// Looks at the SPMC each time that a core enters a partition, from the boot on.
     pub fn watch(
         mut self,
-        look: impl Fn(&Spmc<Machine>, &mut CoreState<Machine>) + Send + Sync + 'static,
+        look: impl Fn(&Spmc<Machine>, &mut CoreState<Machine>, &Machine) + Send + Sync + 'static,
     ) -> Self {
         self.watch = Some(Arc::new(look));
         self
@@ -538,7 +538,7 @@ impl Core {
             return event;
         }
         if let Some(look) = &self.watch {
-            look(&self.spmc, &mut self.state);
+            look(&self.spmc, &mut self.state, &self.machine);
         }
         let machine = &mut self.machine;
         let signal = |lines| {
@@ -594,7 +594,10 @@ impl Core {
     }
 
     /// The interrupt that the core takes at this moment.
-    fn interrupt(&self) -> Option<Event> {
+    fn interrupt(&mut self) -> Option<Event> {
+        if let Some(gone) = self.take_gone() {
+            return Some(gone);
+        }
         let due = self
             .machine
             .deadline
@@ -611,6 +614,19 @@ impl Core {
         } else {
             None
         }
+    }
+
+    /// The event of an interrupt that is gone when S-EL2 looks.
+    fn take_gone(&mut self) -> Option<Event> {
+        let event = |pending: &Pending| match pending {
+            Pending::Spurious => Some(Event::SecureInterrupt),
+            Pending::Gone if !self.machine.masked => Some(Event::NonSecureInterrupt),
+            _ => None,
+        };
+        let mut all = self.machine.pending.iter().enumerate();
+        let (place, event) = all.find_map(|(place, one)| Some((place, event(one)?)))?;
+        self.machine.pending.remove(place);
+        Some(event)
     }
 
     /// The normal world takes its interrupts.

@@ -247,7 +247,7 @@ impl Cell {
             .partition(Spec::new("beta", BETA, other))
             .partition(Spec::new("gamma", GAMMA, other))
             .partition(alpha)
-            .watch(move |spmc, core| {
+            .watch(move |spmc, core, _| {
                 let who = [Who::Beta, Who::Gamma, Who::Alpha][core.running().unwrap().partition()];
                 let model = core.activation().map(|activation| activation.model());
                 let words = words(core.context().unwrap().registers());
