@@ -2,6 +2,7 @@
 //! The hardware below the core. Each access to what cores share is a point at which another core may
 //! go on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
 use shuttle::sync::{Condvar, Mutex};
@@ -143,6 +145,55 @@ impl Events {
     }
 }
 
+/// The line of a partition's device, whose interrupt is shared.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    /// Its INTID.
+    pub intid: u32,
+    /// Whether it is pending while the device asserts it, or from an edge on until it is acknowledged.
+    pub level: bool,
+    /// Whether it is asserted.
+    pub asserted: bool,
+    /// Whether it may fire.
+    pub enabled: bool,
+    /// The core that acknowledged it, until it is deactivated.
+    pub active: Option<usize>,
+    /// The core that it goes to.
+    pub target: usize,
+    /// How often the device asserted it.
+    pub raised: u64,
+    /// How often its partition fetched it.
+    pub taken: u64,
+}
+
+impl Line {
+    fn is_due(&self, core: usize) -> bool {
+        self.enabled && self.asserted && self.active.is_none() && self.target == core
+    }
+}
+
+/// The interrupt controller, and the clock.
+#[derive(Default)]
+pub struct Wires {
+    /// The devices.
+    pub lines: Vec<Line>,
+    /// Cores that another one kicked.
+    pub kicked: Vec<bool>,
+    /// The counter.
+    pub now: u64,
+    /// Whether the EL1 physical timer of the context with this number, of the partition at this index, is set and
+    /// has not fired.
+    pub timers: BTreeMap<(usize, usize), bool>,
+}
+
+impl Wires {
+    /// The line with `intid`.
+    pub fn line(&mut self, intid: u32) -> &mut Line {
+        let mut lines = self.lines.iter_mut();
+        lines.find(|line| line.intid == intid).expect("a line")
+    }
+}
+
 /// What passes between the SPMC and the normal world's scheduler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
@@ -174,12 +225,32 @@ pub struct Machine {
     pub told: Arc<std::sync::Mutex<Vec<Told>>>,
     /// How many execution contexts the core holds state of.
     pub loaded: usize,
+    /// The interrupt controller.
+    pub wires: Arc<Mutex<Wires>>,
+    /// What is signalled to the partition that runs.
+    pub lines: Lines,
 }
 
 impl Machine {
     /// What S-EL2 has mapped.
     pub fn with_mailboxes<R>(&self, look: impl FnOnce(&mut Mailboxes) -> R) -> R {
         look(&mut self.mailboxes.lock().expect("a core failed"))
+    }
+
+    /// The interrupt controller.
+    pub fn with_wires<R>(&self, look: impl FnOnce(&mut Wires) -> R) -> R {
+        look(&mut self.wires.lock().expect("a core failed"))
+    }
+
+    /// Whether a secure interrupt is pending for the core.
+    pub fn is_due(&self) -> bool {
+        let core = self.core;
+        let (bounded, deadline) = (self.bounded, self.deadline);
+        self.with_wires(|wires| {
+            let kicked = wires.kicked[core];
+            let over = bounded && deadline <= wires.now;
+            kicked || over || wires.lines.iter().any(|line| line.is_due(core))
+        })
     }
 
     fn mailbox<R>(&self, slot: usize, access: impl FnOnce(&mut Mapped) -> R) -> R {
@@ -194,7 +265,7 @@ impl Hardware for Machine {
     type Context = Context;
 
     fn now(&self) -> u64 {
-        self.now
+        self.with_wires(|wires| wires.now.max(self.now))
     }
 
     fn ticks_per_second(&self) -> u64 {
@@ -224,29 +295,70 @@ impl Hardware for Machine {
             self.bounded = false;
             return Acknowledged::Deadline;
         }
-        Acknowledged::Spurious
+        let core = self.core;
+        let (bounded, deadline) = (self.bounded, self.deadline);
+        let found = self.with_wires(|wires| {
+            if bounded && deadline <= wires.now {
+                return Acknowledged::Deadline;
+            }
+            if std::mem::take(&mut wires.kicked[core]) {
+                return Acknowledged::Kick;
+            }
+            match wires.lines.iter_mut().find(|line| line.is_due(core)) {
+                Some(line) => {
+                    line.asserted &= line.level;
+                    line.active = Some(core);
+                    Acknowledged::Secure(line.intid)
+                }
+                None => Acknowledged::Spurious,
+            }
+        });
+        if found == Acknowledged::Deadline {
+            self.bounded = false;
+        }
+        found
     }
 
     fn hand_group0_to_el3(&mut self) -> bool {
         false
     }
 
-    fn disable_interrupt(&mut self, _: u32) {}
+    fn disable_interrupt(&mut self, intid: u32) {
+        panic!("C-11: {intid} is owned");
+    }
 
-    fn enable_interrupt(&mut self, _: u32, _: usize, _: bool) {}
+    fn enable_interrupt(&mut self, intid: u32, _: usize, enable: bool) {
+        self.with_wires(|wires| wires.line(intid).enabled = enable);
+    }
 
-    fn deactivate(&mut self, _: u32, _: usize) {}
+    fn deactivate(&mut self, intid: u32, core: usize) {
+        self.with_wires(|wires| {
+            let active = wires.line(intid).active.take();
+            assert_eq!(active, Some(core), "IR2: {intid} is not active there");
+        });
+    }
 
-    fn route_interrupt(&mut self, _: u32, _: usize) -> bool {
+    fn route_interrupt(&mut self, intid: u32, core: usize) -> bool {
+        self.with_wires(|wires| wires.line(intid).target = core);
         true
     }
 
-    fn kick(&mut self, _: usize) {}
+    fn kick(&mut self, core: usize) {
+        assert_ne!(core, self.core, "a core kicks itself");
+        self.with_wires(|wires| wires.kicked[core] = true);
+    }
 
-    fn kick_others(&mut self) {}
+    fn kick_others(&mut self) {
+        let own = self.core;
+        self.with_wires(|wires| {
+            for (core, kicked) in wires.kicked.iter_mut().enumerate() {
+                *kicked |= core != own;
+            }
+        });
+    }
 
     fn traps_virtual_timer(&self) -> bool {
-        false
+        true
     }
 
     fn virtual_timer(&self, _: &Context) -> Option<u64> {
@@ -267,7 +379,17 @@ impl Hardware for Machine {
         self.events.signal();
     }
 
-    fn prepare_off(&mut self) {}
+    /// Interrupts that go to this core go to another one.
+    fn prepare_off(&mut self) {
+        let own = self.core;
+        self.with_wires(|wires| {
+            let other = usize::from(own == 0);
+            let lines = wires.lines.iter_mut();
+            lines
+                .filter(|line| line.target == own)
+                .for_each(|line| line.target = other);
+        });
+    }
 
     fn translate(&self, partition: usize, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
         let offset = ipa.checked_sub(image(partition))?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Partitions' code: a small state machine that does what each request's list of deeds says.
 
+use bulkhead_abi::paravirt::Paravirt;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 use bulkhead_sim::{call, error, ffa, request, response};
 
@@ -32,13 +33,22 @@ pub enum Deed {
     Bind,
     /// FFA_NOTIFICATION_GET of what VMs have set; the answer to the request has it.
     Get,
+    /// Sets its EL1 physical timer to fire after so many ticks.
+    Timer(u8),
+    /// HF_INTERRUPT_SEND_IPI to the context of this core.
+    Ipi(usize),
+    /// WFI.
+    Idle,
 }
 
 impl Deed {
-    const fn nibble(self) -> u64 {
+    const fn byte(self) -> u64 {
         match self {
             // 0 ends a list.
             Self::Ask(index) => index as u64 + 1,
+            Self::Timer(ticks) => 0x80 | ticks as u64,
+            Self::Ipi(index) => 0x40 | index as u64,
+            Self::Idle => 5,
             Self::Bind => 6,
             Self::Get => 7,
             Self::Interrupt => 8,
@@ -52,9 +62,12 @@ impl Deed {
         }
     }
 
-    fn decode(nibble: u64) -> Option<Self> {
-        Some(match nibble {
+    fn decode(byte: u64) -> Option<Self> {
+        Some(match byte {
             0 => return None,
+            5 => Self::Idle,
+            0x40..0x80 => Self::Ipi(usize::try_from(byte - 0x40).expect("small")),
+            0x80.. => Self::Timer(u8::try_from(byte - 0x80).expect("small")),
             6 => Self::Bind,
             7 => Self::Get,
             8 => Self::Interrupt,
@@ -70,11 +83,12 @@ impl Deed {
     }
 }
 
-/// A list of deeds as a request carries it in x4, the first in the lowest nibble.
+/// A list of at most eight deeds as a request carries it in x4, the first in the lowest byte.
 pub fn deeds(list: &[Deed]) -> u64 {
+    assert!(list.len() <= 8, "too much to do");
     list.iter()
         .rev()
-        .fold(0, |word, deed| word << 4 | deed.nibble())
+        .fold(0, |word, deed| word << 8 | deed.byte())
 }
 
 /// What reaches S-EL2 from a partition next.
@@ -88,6 +102,12 @@ pub enum Step {
     Overrun,
     /// A fault.
     Fault,
+    /// The paravirtual call in its registers.
+    Hvc,
+    /// A write of x1 to CNTP_TVAL_EL0 (0) or CNTP_CTL_EL0 (1).
+    Timer(u8),
+    /// WFI.
+    Idle,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -95,16 +115,28 @@ enum Stage {
     #[default]
     Start,
     Registering,
+    Enabling(usize),
+    TimerIsSet,
+    Ringing,
     Waiting,
     Working,
     Asking,
     Calling(Function),
 }
 
+/// What an interrupt handler does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handling {
+    Getting,
+    Deactivating,
+}
+
 /// What a partition keeps in its memory from one turn to the next.
 #[derive(Clone, Default)]
 pub struct Local {
     stage: Stage,
+    /// The registers of what was interrupted, and what its handler does.
+    handler: Option<(Registers, Handling)>,
     /// Who asked, unless FFA_RUN did.
     origin: Option<EndpointId>,
     token: u64,
@@ -127,11 +159,46 @@ pub struct Turn<'a> {
     pub registers: &'a mut Registers,
     /// Its memory.
     pub local: &'a mut Local,
+    /// What it enables before anything else.
+    pub enables: &'static [u32],
+    /// A virtual interrupt is signalled.
+    pub interrupted: bool,
 }
 
 impl Turn<'_> {
-    /// Runs until something reaches S-EL2. `took` is told the token of each request that arrives.
-    pub fn run(&mut self, took: impl FnOnce(u64)) -> Step {
+    /// Runs until something reaches S-EL2. `took` is told the token of each request that arrives, `fetched` each
+    /// interrupt.
+    pub fn run(&mut self, took: impl FnOnce(u64), fetched: impl FnOnce(u32)) -> Step {
+        if let Some((interrupted, handling)) = self.local.handler.take() {
+            match handling {
+                Handling::Getting if self.registers.x[0] == u64::from(u32::MAX) => {
+                    *self.registers = interrupted;
+                }
+                Handling::Getting => {
+                    let intid = self.registers.x[0];
+                    fetched(u32::try_from(intid).expect("an INTID"));
+                    self.local.handler = Some((interrupted, Handling::Deactivating));
+                    return self.hvc(Paravirt::InterruptDeactivate, [intid, intid, 0]);
+                }
+                Handling::Deactivating => {
+                    self.local.handler = Some((interrupted, Handling::Getting));
+                    return self.hvc(Paravirt::InterruptGet, [0; 3]);
+                }
+            }
+        } else if self.interrupted {
+            self.local.handler = Some((self.registers.clone(), Handling::Getting));
+            return self.hvc(Paravirt::InterruptGet, [0; 3]);
+        }
+        self.go_on(took)
+    }
+
+    fn hvc(&mut self, call: Paravirt, arguments: [u64; 3]) -> Step {
+        let [x1, x2, x3] = arguments;
+        self.registers.x[..4].copy_from_slice(&[call.id(), x1, x2, x3]);
+        Step::Hvc
+    }
+
+    fn go_on(&mut self, took: impl FnOnce(u64)) -> Step {
         let function = |registers: &Registers, function: Function| {
             [Width::W32, Width::W64]
                 .map(|width| function.id(width))
@@ -144,16 +211,23 @@ impl Turn<'_> {
                 register.x[1] = image(self.partition) + PAGE;
                 self.make(register, Stage::Registering)
             }
-            Stage::Start => {
-                if let Some((token, deeds)) = self.starts_with {
-                    self.local.token = token;
-                    self.local.deeds = deeds;
-                }
-                self.work()
-            }
+            Stage::Start => self.begin(),
             Stage::Registering => {
                 assert!(function(self.registers, Function::Success));
-                self.wait()
+                self.begin()
+            }
+            Stage::Enabling(_) => {
+                assert_eq!(self.registers.x[0], 0, "HF_INTERRUPT_ENABLE");
+                self.begin()
+            }
+            Stage::Ringing => {
+                self.failed(negated(self.registers.x[0]));
+                self.work()
+            }
+            Stage::TimerIsSet => {
+                self.registers.x[1] = 1;
+                self.local.stage = Stage::Working;
+                Step::Timer(1)
             }
             Stage::Waiting => {
                 self.local.status = 0;
@@ -163,6 +237,9 @@ impl Turn<'_> {
                     self.local.token = self.registers.x[3];
                     self.local.deeds = self.registers.x[4];
                     took(self.local.token);
+                } else if function(self.registers, Function::Interrupt) {
+                    // Its handler has run already.
+                    return self.wait();
                 } else {
                     assert!(
                         function(self.registers, Function::Run),
@@ -175,6 +252,11 @@ impl Turn<'_> {
                 self.work()
             }
             Stage::Working => self.work(),
+            // An interrupt came first; its handler has run already (C-09).
+            Stage::Asking if function(self.registers, Function::Interrupt) => {
+                let run = ffa(Function::Run, [self.registers.x[1], 0, 0, 0]);
+                self.make(run, Stage::Asking)
+            }
             Stage::Asking => {
                 let status = match error(self.registers) {
                     Some(code) => negated(code),
@@ -210,6 +292,23 @@ impl Turn<'_> {
         }
     }
 
+    /// Enables the next interrupt, or does what it does before it waits.
+    fn begin(&mut self) -> Step {
+        let next = match self.local.stage {
+            Stage::Enabling(done) => done,
+            _ => 0,
+        };
+        if let Some(intid) = self.enables.get(next) {
+            self.local.stage = Stage::Enabling(next + 1);
+            return self.hvc(Paravirt::InterruptEnable, [u64::from(*intid), 1, 0]);
+        }
+        if let Some((token, deeds)) = self.starts_with {
+            self.local.token = token;
+            self.local.deeds = deeds;
+        }
+        self.work()
+    }
+
     fn failed(&mut self, status: u64) {
         if self.local.status == 0 {
             self.local.status = status;
@@ -229,8 +328,8 @@ impl Turn<'_> {
     /// Does the next deed, or answers.
     fn work(&mut self) -> Step {
         let own = id(self.partition);
-        let next = Deed::decode(self.local.deeds & 0xf);
-        self.local.deeds >>= 4;
+        let next = Deed::decode(self.local.deeds & 0xff);
+        self.local.deeds >>= 8;
         match next {
             None => match self.local.origin {
                 Some(origin) => {
@@ -254,6 +353,20 @@ impl Turn<'_> {
                 Step::Overrun
             }
             Some(Deed::Fault) => Step::Fault,
+            Some(Deed::Idle) => {
+                self.local.stage = Stage::Working;
+                Step::Idle
+            }
+            Some(Deed::Timer(ticks)) => {
+                self.local.stage = Stage::TimerIsSet;
+                self.registers.x[1] = u64::from(ticks);
+                Step::Timer(0)
+            }
+            Some(Deed::Ipi(vcpu)) => {
+                self.local.stage = Stage::Ringing;
+                let vcpu = u64::try_from(vcpu).expect("small");
+                self.hvc(Paravirt::SendIpi, [vcpu, 0, 0])
+            }
             Some(Deed::Map) => {
                 let mut map = call([0; 8]);
                 map.x[0] = Function::RxtxMap.id(Width::W64);

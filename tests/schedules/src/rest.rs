@@ -7,7 +7,7 @@ use bulkhead_core::vcpu::{Activation, Initiator, StateName, VcpuState};
 use bulkhead_sim::{error, ffa};
 
 use crate::program::{Deed, status};
-use crate::world::{Core, NWD, Outcome, Spec, World, id};
+use crate::world::{Core, NWD, Outcome, World, id};
 
 /// The ids of VMs that scenarios use.
 pub const VM_IDS: [u16; 2] = [1, 2];
@@ -57,10 +57,7 @@ pub fn check(cores: &[Core]) {
     let all = look(world);
     let find = |name: Name| all.iter().find(|one| one.name == name).expect("a context");
     for one in &all {
-        let multi = matches!(
-            world.specs[one.name.0],
-            Spec::Multi | Spec::Notified | Spec::MultiDoing(_) | Spec::MultiWithoutEntry
-        );
+        let multi = world.specs[one.name.0].is_multi();
         assert_ne!(one.state, StateName::Running, "CV1: {:?}", one.name);
         if one.state == StateName::Aborted {
             assert!(world.is_ended(one.name.0), "CV6: {:?}", one.name);

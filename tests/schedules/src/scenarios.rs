@@ -3,6 +3,7 @@
 
 pub mod abort;
 pub mod crossing;
+pub mod interrupt;
 pub mod mailbox;
 pub mod notification;
 pub mod power;

@@ -5,10 +5,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use bulkhead_abi::paravirt::{INTID_IPI, INTID_TIMER};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width, framework};
-use bulkhead_core::event::{Action, Conduit, Direction, Event, Fault, FaultKind, Woken};
+use bulkhead_core::event::{
+    Action, Conduit, Direction, Event, Fault, FaultKind, SystemRegisterAccess, Woken,
+};
+use bulkhead_core::hardware::SystemRegister;
+use bulkhead_core::interrupt::owner::{self, Owned};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
@@ -16,6 +21,7 @@ use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
+use bulkhead_core::virtual_interrupt::{Lines, VirtualInterrupt};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
 use bulkhead_mm::owner::{Node, Ownership};
@@ -24,7 +30,7 @@ use shuttle::rand::Rng;
 
 use crate::lease::Lease;
 use crate::machine::{
-    Context, Events, IMAGE, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, image,
+    Context, Events, IMAGE, Line, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, Wires, image,
 };
 use crate::program::{Deed, Step, Turn, deeds};
 
@@ -71,6 +77,55 @@ pub enum Spec {
     MultiDoing(&'static [Deed]),
     /// With an execution context for each core, of which only the first has an entry (W1).
     MultiWithoutEntry,
+    /// With one execution context and a device, whose interrupt, like its timer's, it has enabled.
+    Device,
+    /// With an execution context for each core and a device; it has enabled IPIs, too.
+    MultiDevice,
+}
+
+/// The INTID of the device of the partition at `index`.
+pub fn device(index: usize) -> u32 {
+    DEVICES[index][0]
+}
+
+const DEVICES: [[u32; 1]; 4] = [[40], [41], [42], [43]];
+/// What partitions with a device enable: that, the EL1 physical timer and IPIs.
+const ENABLED: [[u32; 3]; 4] = [
+    [40, INTID_TIMER, INTID_IPI],
+    [41, INTID_TIMER, INTID_IPI],
+    [42, INTID_TIMER, INTID_IPI],
+    [43, INTID_TIMER, INTID_IPI],
+];
+
+impl Spec {
+    /// Whether each core has an execution context of it.
+    pub const fn is_multi(self) -> bool {
+        !matches!(
+            self,
+            Self::Single | Self::Queued | Self::Waited(_) | Self::Device
+        )
+    }
+
+    const fn has_device(self) -> bool {
+        matches!(self, Self::Device | Self::MultiDevice)
+    }
+
+    fn interrupts(self, index: usize) -> &'static [u32] {
+        if self.has_device() {
+            &DEVICES[index]
+        } else {
+            &[]
+        }
+    }
+
+    fn enables(self, index: usize) -> &'static [u32] {
+        let all = &ENABLED[index];
+        match self {
+            Self::MultiDevice => all,
+            Self::Device => &all[..2],
+            _ => &[],
+        }
+    }
 }
 
 /// What all cores share.
@@ -94,6 +149,8 @@ pub struct Core {
     pub machine: Machine,
     /// The notifications in the answers to its requests.
     pub got: Vec<u64>,
+    /// The interrupts that partitions fetched on it: the index, the context, the INTID.
+    pub interrupts: Vec<(usize, usize, u32)>,
 }
 
 /// How a request of the normal world ended.
@@ -139,7 +196,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         regions: &[],
         smc_allow_list: &[],
         smc_permissive: false,
-        interrupts: &[],
+        interrupts: spec.interrupts(index),
         virtual_serror: false,
         interrupt_share: 25,
         other_secure_interrupts_queued: false,
@@ -156,16 +213,18 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         .iter()
         .enumerate()
         .map(|(index, spec)| {
-            let count = match spec {
-                Spec::Single | Spec::Queued | Spec::Waited(_) => 1,
-                Spec::Multi | Spec::Notified | Spec::MultiDoing(_) | Spec::MultiWithoutEntry => {
-                    cores
-                }
-            };
+            let count = if spec.is_multi() { cores } else { 1 };
             let vcpus: Vec<Vcpu<Machine>> = (0..count)
                 // SAFETY: only the SPMC has the reference, and the world, which has both, drops the
                 // lease last. So it is below.
-                .map(|_| Vcpu::new(unsafe { lease.lend(Context::new()) }, &mut []))
+                .map(|_| {
+                    let own = spec.interrupts(index).iter().copied();
+                    let own: Vec<_> = own.map(VirtualInterrupt::new).collect();
+                    // SAFETY: as above.
+                    Vcpu::new(unsafe { lease.lend(Context::new()) }, unsafe {
+                        lease.lend(own)
+                    })
+                })
                 .collect();
             let received = vec![Received::default(); count];
             // SAFETY: as above.
@@ -180,10 +239,12 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         })
         .collect();
     let memory = PageRange::new(Pa(NORMAL_MEMORY), 64 * PAGE).expect("a range");
+    // SAFETY: as above.
+    let partitions: &'static [Partition<Machine>] = unsafe { lease.lend(partitions) };
+    let owned: Vec<Owned> = owner::owned(partitions).collect();
     let spmc = Spmc::new(SpmcConfig {
         id: SPMC,
-        // SAFETY: as above.
-        partitions: unsafe { lease.lend(partitions) },
+        partitions,
         // SAFETY: as above.
         normal_world_memory: unsafe { lease.lend([memory]) },
         // SAFETY: as above.
@@ -197,7 +258,8 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             ownership(unsafe { lease.lend([Node::UNUSED; 256]) }),
         ),
         shares: &[],
-        interrupts: &mut [],
+        // SAFETY: as above.
+        interrupts: unsafe { lease.lend(owned) },
         init_timeout_ms: 900,
         run_timeout_ms: 100,
     });
@@ -214,6 +276,20 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
     }));
     let events = Arc::new(Events::new(cores));
     let told: Arc<Mutex<Vec<_>>> = Arc::default();
+    let devices = specs
+        .iter()
+        .enumerate()
+        .filter(|(_, spec)| spec.has_device());
+    let wires = Arc::new(shuttle::sync::Mutex::new(Wires {
+        lines: devices
+            .map(|(index, _)| Line {
+                intid: device(index),
+                ..Line::default()
+            })
+            .collect(),
+        kicked: vec![false; cores],
+        ..Wires::default()
+    }));
     let mut cores: Vec<Core> = (0..cores)
         .map(|index| Core {
             world: world.clone(),
@@ -229,8 +305,11 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 expired: false,
                 told: told.clone(),
                 loaded: 0,
+                wires: wires.clone(),
+                lines: Lines::NONE,
             },
             got: Vec::new(),
+            interrupts: Vec::new(),
         })
         .collect();
     cores[0].switch_on();
@@ -306,8 +385,41 @@ impl Core {
 
     /// Makes a call of the normal world and returns the registers that come back.
     pub fn call(&mut self, registers: &Registers) -> Registers {
+        self.take_interrupts();
         self.state.normal_world = registers.clone();
-        self.drive(Event::Spmd)
+        let reply = self.drive(Event::Spmd);
+        self.take_interrupts();
+        reply
+    }
+
+    /// The normal world runs for a while: it is interrupted by what is pending.
+    pub fn take_interrupts(&mut self) {
+        let mut left = RESUMES;
+        while self.machine.is_due() {
+            left = left.checked_sub(1).expect("PG1: interrupts without end");
+            self.state.normal_world = bulkhead_sim::ffa(Function::Interrupt, [0; 4]);
+            let reply = self.drive(Event::Spmd);
+            let resume = Function::NormalWorldResume.id(Width::W32);
+            assert_eq!(reply.x[0], resume, "the normal world goes on: {reply:x?}");
+        }
+    }
+
+    /// The device of the partition at `index` asserts its line, whose interrupt goes to `target` from now on; not if
+    /// the one before was not handled.
+    pub fn raise(&mut self, index: usize, target: usize) {
+        self.machine.with_wires(|wires| {
+            let line = wires.line(device(index));
+            if !line.asserted && line.active.is_none() && line.raised == line.taken {
+                line.asserted = true;
+                line.target = target;
+                line.raised += 1;
+            }
+        });
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, ticks: u64) {
+        self.machine.with_wires(|wires| wires.now += ticks);
     }
 
     /// Asks the partition at `index` to do `list`, and resumes it until it has answered.
@@ -423,6 +535,7 @@ impl Core {
                     assert_eq!(self.machine.loaded, 0, "a state is not saved");
                     return self.state.normal_world.clone();
                 }
+                Action::Enter if self.machine.is_due() => event = Event::SecureInterrupt,
                 Action::Enter => {
                     let vcpu = self.state.running().expect("a context to enter");
                     assert!(
@@ -449,7 +562,26 @@ impl Core {
         let (index, core) = (vcpu.partition(), self.index());
         let spec = self.world.specs[index];
         let token = self.world.token();
-        let context = self.state.context().expect("a context to enter");
+        let machine = &mut self.machine;
+        let signalled = self.state.enter(|lines| machine.lines = lines);
+        let context = signalled.expect("a context to enter");
+        let interrupted = self.machine.lines.contains(Lines::IRQ);
+        let wires = self.machine.wires.clone();
+        let fetched = &mut self.interrupts;
+        let mut fetched = |intid| {
+            fetched.push((index, vcpu.vcpu(), intid));
+            let mut wires = wires.lock().expect("a core failed");
+            if intid == INTID_TIMER {
+                let was = wires.timers.insert((index, vcpu.vcpu()), false);
+                assert_eq!(was, Some(true), "IR1: a timer fires that is not set");
+            }
+            if intid >= 32 {
+                let line = wires.line(intid);
+                line.taken += 1;
+                assert!(line.taken <= line.raised, "IR1: {intid} comes twice");
+                line.asserted = false;
+            }
+        };
         match context.loaded {
             None => {
                 context.loaded = Some(core);
@@ -472,24 +604,44 @@ impl Core {
         }
         let mut turn = Turn {
             partition: index,
-            registers_entry: core == 0
-                && matches!(spec, Spec::Multi | Spec::Notified | Spec::MultiDoing(_)),
+            registers_entry: core == 0 && spec.is_multi() && spec != Spec::MultiWithoutEntry,
             starts_with: match spec {
                 Spec::MultiDoing(list) if core != 0 => Some((token, deeds(list))),
                 _ => None,
             },
             registers: &mut context.registers,
             local: &mut context.local,
+            enables: spec.enables(index),
+            interrupted,
         };
-        let mut step = turn.run(|token| self.world.took(token));
+        let mut step = turn.run(|token| self.world.took(token), &mut fetched);
         // What does not happen: interrupts that are masked, the end of a time without bound.
         while (step == Step::Interrupt && self.machine.masked)
             || (step == Step::Overrun && !self.machine.bounded)
         {
-            step = turn.run(|_| panic!("a partition that works takes a request"));
+            let nothing = |_| panic!("a partition that works takes a request");
+            step = turn.run(nothing, &mut fetched);
         }
         match step {
             Step::Call => Event::Call(Conduit::Smc),
+            Step::Hvc => Event::Call(Conduit::Hvc),
+            Step::Idle => Event::Idle { until: None },
+            Step::Timer(op2) => {
+                self.machine.with_wires(|wires| {
+                    wires.timers.insert((index, vcpu.vcpu()), true);
+                });
+                Event::SystemRegister(SystemRegisterAccess {
+                    register: SystemRegister {
+                        op0: 3,
+                        op1: 3,
+                        crn: 14,
+                        crm: 2,
+                        op2,
+                    },
+                    rt: 1,
+                    direction: Direction::Write,
+                })
+            }
             Step::Interrupt => {
                 context.interrupted = Some(context.registers.clone());
                 Event::NonSecureInterrupt

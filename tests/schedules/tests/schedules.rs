@@ -3,7 +3,7 @@
 
 use bulkhead_schedules::explore::explore;
 use bulkhead_schedules::scenarios::{
-    abort, crossing, mailbox, notification, power, preemption, queue, version,
+    abort, crossing, interrupt, mailbox, notification, power, preemption, queue, version,
 };
 
 /// One test a scenario, of the same name.
@@ -41,4 +41,11 @@ explored! {
     queue::e16_a_queue_is_full,
     power::w1_w2_w5_cores_come_and_go,
     power::w1_k8_k11_a_partition_ends_while_a_core_comes_on,
+    interrupt::i5_a_device_interrupts_a_partition_that_waits_or_runs,
+    interrupt::i5_r11_an_interrupt_and_a_request_claim_one_context,
+    interrupt::i16_k8_a_partition_ends_while_it_is_interrupted,
+    interrupt::i18_a_timer_is_set_anew_while_it_fires_on_another_core,
+    interrupt::i14_contexts_interrupt_each_other,
+    interrupt::w2_interrupts_come_to_a_core_that_goes_off,
+    interrupt::n10_i5_the_scheduler_asks_while_interrupts_come,
 }

@@ -146,16 +146,23 @@ impl PageOwners {
     ) -> Result<(), FfaError> {
         let transaction = super::transaction(slot);
         let new = expected.with(Hold::Buffer(transaction));
-        for (number, range) in ranges.clone().enumerate() {
-            if self.of(expected.space).all_are(range, PageState::HOLE) {
-                continue;
-            }
-            let range = core::iter::once(range);
-            match self.claim(range.clone(), expected, transaction) {
-                Ok(claim) => self.commit(claim, range, new),
-                Err(error) => {
-                    self.return_buffers(ranges.take(number), expected, slot);
-                    return Err(error);
+        for mut rest in ranges.clone() {
+            loop {
+                let found = self.of(expected.space).states(rest).next();
+                let Some((range, state)) = found else { break };
+                if state != PageState::HOLE {
+                    let range = core::iter::once(range);
+                    match self.claim(range.clone(), expected, transaction) {
+                        Ok(claim) => self.commit(claim, range, new),
+                        Err(error) => {
+                            self.return_buffers(ranges, expected, slot);
+                            return Err(error);
+                        }
+                    }
+                }
+                match behind(rest, range) {
+                    Some(next) => rest = next,
+                    None => break,
                 }
             }
         }
@@ -173,4 +180,10 @@ impl PageOwners {
         let old = expected.with(Hold::Buffer(transaction));
         self.settle(ranges, old, expected);
     }
+}
+
+/// What of `range` comes after `part` of it.
+fn behind(range: PageRange, part: PageRange) -> Option<PageRange> {
+    let bytes = range.end().0.checked_sub(part.end().0)?;
+    PageRange::new(part.end(), bytes)
 }

@@ -17,7 +17,7 @@ const PAIRS: u32 = 255;
 const NEXT: usize = 510;
 const PRESENT: u64 = 1;
 /// How many pairs are read at a time.
-const BATCH: u32 = 8;
+const BATCH: usize = 8;
 
 /// A growing list of pairs.
 #[derive(Debug, Default)]
@@ -103,7 +103,7 @@ impl Record {
             page,
             index,
             left,
-            batch: [[0; 2]; BATCH as usize],
+            batch: [[0; 2]; BATCH],
             taken: 0,
             loaded: 0,
         }
@@ -136,7 +136,7 @@ pub(crate) struct Pairs {
     page: Option<Pa>,
     index: u32,
     left: u32,
-    batch: [Pair; BATCH as usize],
+    batch: [Pair; BATCH],
     taken: u32,
     loaded: u32,
 }
@@ -167,7 +167,7 @@ impl Pairs {
             self.index = 0;
         }
         let room = PAIRS.saturating_sub(self.index);
-        let count = self.left.min(room).min(BATCH);
+        let count = self.left.min(room).min(u32::try_from(BATCH).ok()?);
         let into = self.batch.get_mut(..usize::try_from(count).ok()?)?;
         hw.load_words(self.page?, word(self.index), into.as_flattened_mut());
         self.index = self.index.saturating_add(count);
