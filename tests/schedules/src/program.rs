@@ -137,6 +137,8 @@ pub struct Local {
     stage: Stage,
     /// The registers of what was interrupted, and what its handler does.
     handler: Option<(Registers, Handling)>,
+    /// Its EL1 physical timer is enabled.
+    timer_is_on: bool,
     /// Who asked, unless FFA_RUN did.
     origin: Option<EndpointId>,
     token: u64,
@@ -358,7 +360,12 @@ impl Turn<'_> {
                 Step::Idle
             }
             Some(Deed::Timer(ticks)) => {
-                self.local.stage = Stage::TimerIsSet;
+                self.local.stage = if self.local.timer_is_on {
+                    Stage::Working
+                } else {
+                    Stage::TimerIsSet
+                };
+                self.local.timer_is_on = true;
                 self.registers.x[1] = u64::from(ticks);
                 Step::Timer(0)
             }

@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 25] = [
+const MISTAKES: [Mistake; 29] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -64,7 +64,7 @@ const MISTAKES: [Mistake; 25] = [
         wrong: "let changes = (!made!()).then(|| self.normal_world.changes.lock());\n        \
                 let (index, place)",
         scenario: "m13_two_cores_forward_the_same_vm",
-        says: "M9",
+        says: "right: [Ok(()), Err(Denied)]",
     },
     Mistake {
         name: "RXTX_MAP: the partition may have ended meanwhile",
@@ -94,11 +94,11 @@ const MISTAKES: [Mistake; 25] = [
     Mistake {
         name: "the end of a partition: its buffers go without its mailbox's lock",
         file: "rxtx.rs",
-        right: "let mut mailbox = self.mailbox.lock();\n        if matches!",
+        right: "let _ = unmap(slot, self.owner(),",
         wrong: "if made!() && *self.mailbox.lock() != Mailbox::Unmapped { \
-                hw.unmap_mailbox(index.saturating_add(1)); \
+                hw.unmap_mailbox(slot); \
                 *self.mailbox.lock() = Mailbox::Unmapped; return; } \
-                let mut mailbox = self.mailbox.lock();\n        if matches!",
+                let _ = unmap(slot, self.owner(),",
         scenario: "c7_c8_c10_k8_a_partition_ends_during_calls",
         says: "M16",
     },
@@ -116,7 +116,7 @@ const MISTAKES: [Mistake; 25] = [
         right: "if continues_on(*core, index) && !by_partition =>",
         wrong: "if continues_on(*core, index) && !by_partition && !made!() =>",
         scenario: "c7_a_partition_ends_while_it_is_preempted",
-        says: "a preempted chain does not end",
+        says: "Error(Aborted)",
     },
     Mistake {
         name: "FFA_RUN: what was preempted goes on on any core",
@@ -125,14 +125,6 @@ const MISTAKES: [Mistake; 25] = [
         wrong: "if !continues_on(*core, core_index) && !made!() =>",
         scenario: "r3_r11_r12_two_cores_claim_preempt_and_resume",
         says: "CV8",
-    },
-    Mistake {
-        name: "the mailbox of a VM: it may have gone while its lock was busy",
-        file: "normal_world.rs",
-        right: "(vm.is_of(id) && *mailbox != Mailbox::Unmapped).then_some",
-        wrong: "(made!() || vm.is_of(id) && *mailbox != Mailbox::Unmapped).then_some",
-        scenario: "m13_m16_two_cores_map_fill_and_unmap",
-        says: "M16",
     },
     Mistake {
         name: "FFA_MSG_WAIT: a lock is never given back",
@@ -146,10 +138,10 @@ const MISTAKES: [Mistake; 25] = [
     Mistake {
         name: "RXTX_UNMAP: two locks in the other order",
         file: "rxtx.rs",
-        right: "unmap(slot, &mut mailbox.lock(), hw)?;",
+        right: "unmap(slot, owner, &mut mailbox.lock(), &self.owners, hw)?;",
         wrong: "let mut mailbox = mailbox.lock(); \
                 let changes = made!().then(|| self.normal_world.changes.lock()); \
-                unmap(slot, &mut mailbox, hw)?; drop(changes);",
+                unmap(slot, owner, &mut mailbox, &self.owners, hw)?; drop(changes);",
         scenario: "m13_m16_two_cores_map_fill_and_unmap",
         says: "deadlock! blocked tasks",
     },
@@ -188,7 +180,7 @@ const MISTAKES: [Mistake; 25] = [
                 let queue = if made!() && nobody { drop(queue); None } else { queue }; \
                 let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
-        says: "deadlock! blocked tasks",
+        says: "E-16",
     },
     Mistake {
         name: "queue: a request that is resumed keeps its place",
@@ -241,6 +233,54 @@ const MISTAKES: [Mistake; 25] = [
                 return Err(FfaError::Busy); }; (own, theirs) } else { (own, theirs) };",
         scenario: "g26_n13_two_cores_send_and_release",
         says: "G26",
+    },
+    Mistake {
+        name: "a timer: it is set, and what was pending is withdrawn later",
+        file: "timer.rs",
+        right: "all.home = core.index;\n                    let timer = all.timer(which);\n                    write(timer, register, value, now.wrapping_sub(offset));\n                    timer.set(offset);\n                    // What the partition has not fetched belonged to the setting before.\n                    slot.interrupts.withdraw(which.intid());\n                    if timer.due <= now {\n                        timer.due = NEVER;\n                        slot.interrupts.pend(which.intid());\n                    }\n                });",
+        wrong: "if !made!() { all.home = core.index; } let timer = all.timer(which); \
+                write(timer, register, value, now.wrapping_sub(offset)); timer.set(offset); \
+                if made!() { return; } slot.interrupts.withdraw(which.intid()); \
+                if timer.due <= now { timer.due = NEVER; slot.interrupts.pend(which.intid()); } }); \
+                if made!() { slot.interrupts.withdraw(which.intid()); slot.timers.change(|all| { \
+                let timer = all.timer(which); if timer.due <= now { timer.due = NEVER; \
+                slot.interrupts.pend(which.intid()); } }); }",
+        scenario: "i18_a_timer_is_set_anew_while_it_fires_on_another_core",
+        says: "IR1",
+    },
+    Mistake {
+        name: "an interrupt: its partition may have ended meanwhile",
+        file: "interrupt.rs",
+        right: "if partition.health() == Health::Aborted {\n            return self.drop_interrupts(slot, hw);",
+        wrong: "if partition.health() == Health::Aborted && !made!() {\n return self.drop_interrupts(slot, hw);",
+        scenario: "i16_k8_a_partition_ends_while_it_is_interrupted",
+        says: "I",
+    },
+    Mistake {
+        name: "an interrupt enters a context: whoever had the core is not saved",
+        file: "interrupt/chain.rs",
+        right: "hw.park(context);\n        self.keep_deadlines(core, slot, context, hw);\n        slot.rest(VcpuState::Preempted {",
+        wrong: "if !made!() { hw.park(context); }\n self.keep_deadlines(core, slot, context, hw);\n \
+                slot.rest(VcpuState::Preempted {",
+        scenario: "i5_r11_an_interrupt_and_a_request_claim_one_context",
+        says: "CV1",
+    },
+    Mistake {
+        name: "an interrupt: it is made pending twice",
+        file: "interrupt.rs",
+        right: "slot.interrupts.raise(intid, Some(core.index));",
+        wrong: "slot.interrupts.raise(intid, Some(core.index)); \
+                if made!() { slot.interrupts.raise(intid, Some(core.index)); }",
+        scenario: "i5_a_device_interrupts_a_partition_that_waits_or_runs",
+        says: "I",
+    },
+    Mistake {
+        name: "the end of a partition: its interrupts stay active",
+        file: "schedule.rs",
+        right: "self.drop_all_interrupts(partition, hw);",
+        wrong: "if !made!() { self.drop_all_interrupts(partition, hw); }",
+        scenario: "i16_k8_a_partition_ends_while_it_is_interrupted",
+        says: "I",
     },
 ];
 

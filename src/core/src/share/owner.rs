@@ -144,7 +144,7 @@ impl PageOwners {
         expected: PageState,
         slot: usize,
     ) -> Result<(), FfaError> {
-        let transaction = super::transaction(slot);
+        let transaction = mailbox(slot);
         let new = expected.with(Hold::Buffer(transaction));
         for mut rest in ranges.clone() {
             loop {
@@ -176,7 +176,7 @@ impl PageOwners {
         expected: PageState,
         slot: usize,
     ) {
-        let transaction = super::transaction(slot);
+        let transaction = mailbox(slot);
         let old = expected.with(Hold::Buffer(transaction));
         self.settle(ranges, old, expected);
     }
@@ -186,4 +186,10 @@ impl PageOwners {
 fn behind(range: PageRange, part: PageRange) -> Option<PageRange> {
     let bytes = range.end().0.checked_sub(part.end().0)?;
     PageRange::new(part.end(), bytes)
+}
+
+/// The number of a mailbox, which no transaction has.
+fn mailbox(slot: usize) -> Transaction {
+    const MAILBOX: u32 = 1 << 31;
+    Transaction(u32::try_from(slot).map_or(u32::MAX, |slot| slot | MAILBOX))
 }

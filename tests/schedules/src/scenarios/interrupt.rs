@@ -2,6 +2,7 @@
 //! Interrupts and timers of partitions, against everything else that happens to them (I5, I16, I18, IR1 to IR6).
 
 use bulkhead_abi::{FfaError, Function};
+use bulkhead_core::vcpu::StateName;
 use bulkhead_sim::ffa;
 
 use super::all_on;
@@ -34,6 +35,10 @@ fn ran(result: Result<(), FfaError>) {
 /// interrupt has come once.
 fn count(mut cores: Vec<Core>) {
     cores[0].pass(1000);
+    for _ in 0..4 {
+        cores.iter_mut().for_each(Core::take_interrupts);
+    }
+    seen_to(&cores);
     for _ in 0..3 {
         for core in &mut cores {
             core.take_interrupts();
@@ -73,6 +78,16 @@ fn count(mut cores: Vec<Core>) {
     settle(cores);
 }
 
+/// Whoever waits and has an interrupt to handle was entered, without the normal world's help (IR6).
+fn seen_to(cores: &[Core]) {
+    for (index, partition) in cores[0].world.spmc.partitions().iter().enumerate() {
+        for (number, vcpu) in partition.vcpus().iter().enumerate() {
+            let left = vcpu.state() == StateName::Waiting && vcpu.is_due();
+            assert!(!left, "IR6: nobody enters {index}.{number}");
+        }
+    }
+}
+
 fn devices_are(cores: &[Core], level: bool) {
     cores[0].machine.with_wires(|wires| {
         wires.lines.iter_mut().for_each(|line| line.level = level);
@@ -103,10 +118,11 @@ pub fn i5_a_device_interrupts_a_partition_that_waits_or_runs() {
 /// A partition is claimed by a request while its interrupt enters it on another core, and it asks another one.
 pub fn i5_r11_an_interrupt_and_a_request_claim_one_context() {
     const LISTS: [&[Deed]; 3] = [&[Deed::Ask(1)], &[Deed::Interrupt], &[]];
+    const CALLS: &[Deed] = &[Deed::Release, Deed::Release];
     let cores = all_on(&[Spec::Device, choose(&[Spec::Single, Spec::Device])], 3);
     let (cores, _) = at_once(cores, |core| match core.index() {
         0 => asked(core.ask(0, choose(&LISTS))),
-        1 => asked(core.ask(choose(&[0, 1]), &[])),
+        1 => asked(core.ask(choose(&[0, 1]), choose(&[&[], CALLS]))),
         _ => {
             core.raise(0, choose(&[0, 1, 2]));
             core.take_interrupts();
@@ -137,20 +153,26 @@ pub fn i16_k8_a_partition_ends_while_it_is_interrupted() {
     count(cores);
 }
 
-/// The timer of a context that is set on one core fires there while it is set anew on another.
+/// The timer of a context that is set on one core fires there, with another's, while it is set anew on another core.
 pub fn i18_a_timer_is_set_anew_while_it_fires_on_another_core() {
-    let cores = all_on(&[Spec::Device], 2);
+    const NOW: &[Deed] = &[Deed::Timer(0)];
+    let mut cores = all_on(&[Spec::Device, Spec::Device], 2);
+    // The first core keeps the deadlines of both, and only the second one's timer is set.
+    asked(cores[0].ask(0, &[Deed::Timer(1)]));
+    cores[0].pass(1);
+    cores[0].take_interrupts();
+    asked(cores[0].ask(1, &[Deed::Timer(2)]));
     let (cores, _) = at_once(cores, |core| {
-        for _ in 0..2 {
-            asked(core.ask(
-                0,
-                choose(&[&[Deed::Timer(1)], &[Deed::Timer(3)], &[Deed::Timer(0)]]),
-            ));
-            core.pass(1);
+        if core.index() == 0 {
+            core.pass(2);
+            core.take_interrupts();
+            if pick(4) == 0 {
+                asked(core.ask(choose(&[0, 1]), choose(&[NOW, &[Deed::Timer(1)]])));
+            }
+        } else {
+            asked(core.ask(0, choose(&[NOW, &[Deed::Timer(1)]])));
             core.take_interrupts();
         }
-        core.pass(2);
-        core.take_interrupts();
     });
     count(cores);
 }
