@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Secure interrupts whose partition waits: C-08, C-11, C-13, A-87, abuse cases I1, I2, I4, R10 and K5.
+//! Secure interrupts whose partition waits: C-08, C-11, C-13, A-87, abuse cases I2, I4, R10 and K5.
 
 use std::sync::{Arc, Mutex};
 
@@ -69,7 +69,7 @@ fn only(id: EndpointId) -> Option<[u64; 6]> {
 const INTERRUPT: u64 = Function::Interrupt.id(Width::W32);
 
 #[test]
-fn i1_an_interrupt_in_the_normal_world_costs_one_delivery() {
+fn c13_an_interrupt_in_the_normal_world_costs_one_delivery() {
     let seen = Seen::default();
     let mut sim = Sim::builder()
         .partition(Spec::new("alpha", A, handler(&seen)).interrupts(&[OURS]))
