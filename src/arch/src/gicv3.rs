@@ -51,6 +51,12 @@ pub const fn is_private(intid: u32) -> bool {
     matches!(intid, 0..=31 | 1056..=1119)
 }
 
+/// Whether the INTID says that there is no interrupt for the reader of ICC_IAR1_EL1 or ICC_HPPIR0_EL1. Those of extended
+/// interrupts are larger, and are interrupts.
+pub const fn is_special(intid: u32) -> bool {
+    matches!(intid, 1020..=1023)
+}
+
 /// The priority that a device gets whose manifest says `wanted`: within [`DEVICE_PRIORITIES`].
 pub fn device_priority(wanted: u8) -> u8 {
     (wanted & 0xf8).clamp(*DEVICE_PRIORITIES.start(), *DEVICE_PRIORITIES.end())

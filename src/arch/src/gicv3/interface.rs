@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The CPU interface of a core: priority mask, acknowledge, end of interrupt, SGIs.
 
-use super::{KICK, Redistributor};
+use super::{KICK, Redistributor, is_special};
 use crate::mmio::Frame;
 use crate::sysreg;
-
-/// INTIDs from here on, four of them, say that there is no interrupt for the reader.
-const FIRST_SPECIAL: u32 = 1020;
 
 /// A priority mask that lets secure interrupts through and keeps non-secure ones, whose priorities
 /// are 0x80 and up as seen from here, pending.
 const MASK_NON_SECURE: u64 = 0x80;
+
+/// The INTID in a value of ICC_IAR1_EL1 or ICC_HPPIR0_EL1: 24 bits.
+fn intid(value: u64) -> u32 {
+    (value & 0xff_ffff) as u32
+}
 
 /// What an acknowledge found.
 pub type Intid = Option<u32>;
@@ -157,8 +159,8 @@ impl Interface {
     /// Acknowledges the pending secure interrupt of highest priority and drops its priority; it
     /// stays active. `None` if there was none.
     pub fn acknowledge(&mut self) -> Intid {
-        let intid = (sysreg::read!("S3_0_C12_C12_0") & 0xff_ffff) as u32;
-        if (FIRST_SPECIAL..FIRST_SPECIAL + 4).contains(&intid) {
+        let intid = intid(sysreg::read!("S3_0_C12_C12_0"));
+        if is_special(intid) {
             return None;
         }
         // Completes the acknowledge before what follows from it.
@@ -194,6 +196,6 @@ impl Interface {
     /// has none.
     pub fn group0_is_pending(&self) -> bool {
         crate::copy::probe(crate::copy::Probe::Hppir0)
-            .is_some_and(|intid| (intid & 0xff_ffff) < u64::from(FIRST_SPECIAL))
+            .is_some_and(|value| !is_special(intid(value)))
     }
 }

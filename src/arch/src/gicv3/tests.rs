@@ -309,7 +309,7 @@ fn a_distributor_that_forwards_secure_interrupts_is_not_written() {
 }
 
 #[test]
-fn bug51_the_search_for_a_redistributor_ends_with_the_region() {
+fn d51_the_search_for_a_redistributor_ends_with_the_region() {
     // Four redistributors: of 0.0.0.0, of a core that nobody uses, with virtual LPIs, and the last one.
     const LPIS: usize = 4 * FRAME;
     let words: Vec<_> = [
@@ -403,5 +403,19 @@ fn i11_private_interrupts_are_sgis_ppis_and_extended_ppis() {
     }
     for intid in [32, 1019, 1020, 1055, 1120, 4095, 4096, 5119, 8191] {
         assert!(!is_private(intid), "{intid}");
+    }
+}
+
+#[test]
+fn d45_only_the_four_special_intids_are_no_interrupts() {
+    for intid in [
+        0, 8, 9, 20, 34, 1019, 1024, 1056, 1119, 4096, 5119, 8191, 8192, 0xff_ffff,
+    ] {
+        assert!(!is_special(intid), "{intid}");
+    }
+    for intid in 1020..=1023 {
+        assert!(is_special(intid), "{intid}");
+        // With a bit that is not in a register of 10 or 16 bits.
+        assert!(!is_special(intid | 1 << 16) && !is_special(intid | 1 << 10));
     }
 }
