@@ -165,7 +165,7 @@ impl<H: Hardware> Spmc<H> {
         let claimed = claimed.map_err(|error| match error {
             FfaError::Busy if self.is_ancestor(core, target) => FfaError::Denied,
             // A chain that Bulkhead schedules does not wait for one of the normal world (G18).
-            FfaError::Busy if core.interrupting && is_in_chain(slot) => FfaError::Denied,
+            FfaError::Busy if core.schedules() && is_in_chain(slot) => FfaError::Denied,
             other => other,
         })?;
         match claimed {

@@ -172,7 +172,7 @@ impl<H: Hardware> Spmc<H> {
                 Err(FfaError::Busy)
             }
             (Err(FfaError::Busy), _)
-                if self.is_ancestor(core, target) || (core.interrupting && is_in_chain(slot)) =>
+                if self.is_ancestor(core, target) || (core.schedules() && is_in_chain(slot)) =>
             {
                 Err(FfaError::Denied)
             }

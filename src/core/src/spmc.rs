@@ -142,6 +142,11 @@ impl<H: Hardware> CoreState<H> {
         self.current.as_ref().map(|current| current.activation)
     }
 
+    /// Whether Bulkhead schedules the running chain, for an interrupt or to bring partitions up.
+    pub(crate) fn schedules(&self) -> bool {
+        self.interrupting || self.booting.is_some()
+    }
+
     /// The registers of whoever made the call that is handled: the running partition, or the
     /// normal world when none runs.
     pub(crate) fn caller(&mut self) -> &mut Registers {

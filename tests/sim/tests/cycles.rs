@@ -241,7 +241,8 @@ fn g18_a_chain_that_bulkhead_began_does_not_get_a_partition_out_of_one_of_the_no
         .boot();
     assert_yield(&sim.core(0).call(&to(B, 9)), B, 9);
     sim.core(1).switch_on();
-    assert_eq!(*seen.lock().unwrap(), [Some(FfaError::Busy.to_register())]);
+    let denied = FfaError::Denied.to_register();
+    assert_eq!(*seen.lock().unwrap(), [Some(denied)]);
     assert_eq!(
         (sim.state(0, 1), sim.state(1, 0)),
         (StateName::Waiting, StateName::Preempted)
