@@ -3,7 +3,6 @@
 
 use bulkhead_abi::memory::attributes::{
     Attributes, Cacheability, DataAccess, InstructionAccess, MemoryType, Shareability,
-    TransactionType,
 };
 use bulkhead_abi::memory::encode::{RegionOf, encode_for};
 use bulkhead_abi::memory::registers::{Fragment, Lengths};
@@ -260,8 +259,8 @@ impl Desk {
         const NAMES: [&str; 8] = ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8"];
         let mut builder: SimBuilder = Sim::builder().cores(2).quotas(quotas);
         let mut puppets = Vec::new();
-        for index in 0..partitions {
-            let (spec, puppet) = Puppet::new(NAMES[index], Who::Sp(index).id());
+        for (index, name) in NAMES.into_iter().enumerate().take(partitions) {
+            let (spec, puppet) = Puppet::new(name, Who::Sp(index).id());
             builder = builder.partition(change(index, spec));
             puppets.push(puppet);
         }
@@ -493,7 +492,7 @@ fn ended(answer: &Registers) -> Result<(), FfaError> {
     match error(answer) {
         None => Ok(()),
         Some(code) => {
-            let code = i32::try_from(code as i64 as i32).expect("a code");
+            let code = u32::try_from(code).expect("32 bits").cast_signed();
             Err(FfaError::from_code(code).expect("an error of FF-A"))
         }
     }
