@@ -3,6 +3,9 @@
 //!
 //! What else must hold after a refusal is for the tests of each call to say.
 
+#[path = "errors/memory.rs"]
+mod memory;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -472,9 +475,16 @@ fn every_declared_error_is_reached() {
         let got = error_of(made, reply);
         assert_eq!(got, Some(*expected), "{function}: {:#x?}", &reply.x[..8]);
     }
+    for (function, expected, way) in memory::WAYS {
+        let reply = way();
+        let got = error_of(*function, &reply);
+        assert_eq!(got, Some(*expected), "{function}: {:#x?}", &reply.x[..8]);
+    }
     let number = |(function, error): (Function, FfaError)| (function, error.code());
-    let reached: BTreeSet<_> = WAYS.iter().map(|way| number((way.0, way.1))).collect();
-    assert_eq!(reached.len(), WAYS.len(), "a way stands there twice");
+    let of_memory = memory::WAYS.iter().map(|way| (way.0, way.1));
+    let ways = WAYS.iter().map(|way| (way.0, way.1)).chain(of_memory);
+    let reached: BTreeSet<_> = ways.clone().map(number).collect();
+    assert_eq!(reached.len(), ways.count(), "a way stands there twice");
     let declared: BTreeSet<_> = CALLS
         .iter()
         .flat_map(|row| row.errors.iter().map(|error| (row.function, error)))
