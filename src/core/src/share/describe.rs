@@ -12,6 +12,7 @@ use bulkhead_abi::memory::registers::Lengths;
 use bulkhead_abi::memory::{Flags, Handle, Header, Receiver};
 use bulkhead_mm::attrs::{MemoryType, Space};
 
+use super::borrower::Borrowers;
 use super::send::PART;
 use super::{Kind, Share};
 use crate::hardware::Hardware;
@@ -62,14 +63,12 @@ impl<H: Hardware> Spmc<H> {
             constituent_count: share.constituents,
             page_count: share.pages,
         });
-        let encoded = match own {
-            Some(own) => encode_for(reply.version, &header, core::iter::once(own), region, part),
-            None => {
-                let all = share.borrowers(hw).map(|borrower| borrower.sent());
-                encode_for(reply.version, &header, all, region, part)
-            }
+        let receivers = match own {
+            Some(own) => Shown::One(Some(own)),
+            None => Shown::All(share.borrowers(hw)),
         };
-        let encoded = encoded.ok_or(NoMemory)?;
+        let encoded =
+            encode_for(reply.version, &header, receivers, region, part).ok_or(NoMemory)?;
         let length = usize::try_from(encoded.fragment_length).map_err(|_| NoMemory)?;
         let written = part.get(..length).ok_or(NoMemory)?;
         hw.write_rx(reply.slot, 0, written).map_err(|_| Aborted)?;
@@ -133,6 +132,34 @@ impl<H: Hardware> Spmc<H> {
         Ok((told, offset))
     }
 }
+
+/// The receivers that a response lists.
+enum Shown<'a, H> {
+    /// The one that it is for, until it was listed.
+    One(Option<Receiver>),
+    /// All of them, for the hypervisor.
+    All(Borrowers<'a, H>),
+}
+
+impl<H: Hardware> Iterator for Shown<'_, H> {
+    type Item = Receiver;
+
+    fn next(&mut self) -> Option<Receiver> {
+        match self {
+            Self::One(own) => own.take(),
+            Self::All(all) => all.next().map(|borrower| borrower.sent()),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::One(own) => (usize::from(own.is_some()), Some(usize::from(own.is_some()))),
+            Self::All(all) => all.size_hint(),
+        }
+    }
+}
+
+impl<H: Hardware> ExactSizeIterator for Shown<'_, H> {}
 
 impl Share {
     /// The header of a response. The NS bit is told from 1.1 on.

@@ -32,6 +32,7 @@ impl Record {
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing was added.
+    #[inline(never)]
     pub(crate) fn push<H: Hardware>(
         &mut self,
         pair: Pair,
@@ -62,6 +63,7 @@ impl Record {
     }
 
     /// Drops all pairs from `length` on, and the pages that only they need.
+    #[inline(never)]
     pub(crate) fn truncate<H: Hardware>(&mut self, length: u32, hw: &mut H) {
         let mut keep = length.div_ceil(PAIRS);
         let mut next = self.first;
@@ -93,6 +95,7 @@ impl Record {
     }
 
     /// `count` pairs from `start` on.
+    #[inline(never)]
     pub(crate) fn pairs<H: Hardware>(&self, start: u32, count: u32, hw: &H) -> Pairs {
         let left = count.min(self.length.saturating_sub(start));
         let (page, index) = match self.place(start, hw) {
@@ -143,6 +146,7 @@ pub(crate) struct Pairs {
 
 impl Pairs {
     /// The next pair.
+    #[inline(never)]
     pub(crate) fn next<H: Hardware>(&mut self, hw: &H) -> Option<Pair> {
         if self.taken == self.loaded {
             self.load(hw)?;
