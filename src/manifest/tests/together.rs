@@ -481,7 +481,7 @@ fn p7_a_second_partition_overlaps_the_first() {
 }
 
 #[test]
-fn p11_interrupts_and_streams_belong_to_one_partition() {
+fn i10_p11_interrupts_and_streams_belong_to_one_partition() {
     let interrupt = beta(&[("<59 0xb80>", "<57 0xb80>")]);
     assert_refused(
         interrupt,
