@@ -188,6 +188,7 @@ static CASES: &[Row] = &[
         (MODELS, &[R9, "r9_the_core_denies_by_its_table_what_this_one_denies"]),
     ], ""),
     ("R10", "a handler that does not deactivate", &[
+        (INTERRUPTS, &["r10_who_is_never_done_with_an_interrupt_loses_the_core_or_is_ended"]),
         (INTERRUPTS, &["r10_who_does_not_deactivate_is_refused_once_each_time"]),
         (VIRTUAL, &["r10_what_is_not_deactivated_ends_at_the_second_try_to_wait"]),
         (MODELS, &[R9]),

@@ -11,6 +11,7 @@ use bulkhead_sim::*;
 const NWD: EndpointId = EndpointId(0);
 const A: EndpointId = EndpointId(0x8001);
 const B: EndpointId = EndpointId(0x8002);
+const C: EndpointId = EndpointId(0x8003);
 /// The interrupt of alpha's device.
 const OURS: u32 = 34;
 /// In ticks of the simulator: the run timeout, and the share of time for interrupts and its window.
@@ -359,4 +360,155 @@ fn k5_interrupts_of_others_do_not_give_more_time_to_who_keeps_the_normal_world_w
     assert!(spent < 2 * RUN_TIMEOUT, "{spent}");
     assert!(spent >= RUN_TIMEOUT, "it has its time: {spent}");
     assert_eq!(sim.core(0).take_non_secure_interrupts(), 1);
+}
+
+/// What alpha's handler does when its interrupt comes, before it spins without end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handler {
+    /// Nothing.
+    Ignores,
+    /// Fetches and deactivates it.
+    Deactivates,
+    /// Fetches it.
+    Owes,
+    /// Fetches it when more than half of its time is over.
+    OwesLate,
+    /// Fetches it, and asks beta, which spins without end.
+    OwesAndAsks,
+}
+
+/// A system in which alpha's handler does so, and gamma has alpha's device fire when it is asked.
+fn never_done(handler: Handler) -> Sim {
+    let alpha = move |sp: &mut Sp| {
+        sp.enable(&[OURS]);
+        let mut message = sp.wait();
+        while message.x[0] != INTERRUPT {
+            message = sp.respond(&message, [0; 5]);
+        }
+        if handler == Handler::OwesLate {
+            // Each call takes a hundredth of its time.
+            for _ in 0..60 {
+                sp.call(&ffa(Function::IdGet, [0; 4]));
+            }
+        }
+        if handler != Handler::Ignores {
+            assert_eq!(sp.fetch(), Some(OURS));
+            sp.line(OURS, |line| line.asserted = false);
+        }
+        if handler == Handler::Deactivates {
+            assert!(sp.deactivate(OURS));
+        }
+        if handler == Handler::OwesAndAsks {
+            sp.call(&request(Width::W64, A, B, [0; 5]));
+        }
+        sp.spin(&call([0; 8]));
+        // Who is ended does not come here; else the normal world has it go on.
+        assert_ne!(handler, Handler::Owes);
+        sp.handle_all();
+        sp.deactivate(OURS);
+        let mut message = sp.wait();
+        loop {
+            message = sp.respond(&message, [0; 5]);
+        }
+    };
+    let beta = |sp: &mut Sp| {
+        let message = sp.wait();
+        sp.spin(&message);
+        // Nobody awaits it any more, and its time is over again.
+        sp.spin(&message);
+        panic!("it goes on");
+    };
+    let gamma = |sp: &mut Sp| {
+        let mut message = sp.wait();
+        loop {
+            sp.line(OURS, |line| line.asserted = true);
+            let seen = sp.call(&ffa(Function::IdGet, [0; 4]));
+            assert_eq!(
+                seen.x[2],
+                u64::from(C.0),
+                "it goes on as if nothing had been"
+            );
+            message = sp.respond(&message, [message.x[3] + 1, 0, 0, 0, 0]);
+        }
+    };
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, alpha).interrupts(&[OURS]))
+        .partition(Spec::new("beta", B, beta))
+        .partition(Spec::new("gamma", C, gamma))
+        .boot();
+    sim.negotiate(Version::OURS);
+    sim
+}
+
+/// The chain of a handler has the run timeout. Who owes a deactivation for long is ended then; else the normal
+/// world's scheduler is told to go on with it, and whoever was interrupted goes on at once.
+#[test]
+fn r10_who_is_never_done_with_an_interrupt_loses_the_core_or_is_ended() {
+    use Handler::{Deactivates, Ignores, Owes, OwesAndAsks, OwesLate};
+    for (handler, alpha, beta) in [
+        (Ignores, StateName::Preempted, StateName::Waiting),
+        (Deactivates, StateName::Preempted, StateName::Waiting),
+        (OwesLate, StateName::Preempted, StateName::Waiting),
+        (Owes, StateName::Aborted, StateName::Waiting),
+        (OwesAndAsks, StateName::Aborted, StateName::Aborted),
+    ] {
+        for in_gamma in [false, true] {
+            let mut sim = never_done(handler);
+            let per_event = if handler == OwesLate {
+                RUN_TIMEOUT / 100
+            } else {
+                0
+            };
+            sim.core(0).machine.ticks_per_event = per_event;
+            let start = sim.core(0).machine.now;
+            if in_gamma {
+                let reply = sim
+                    .core(0)
+                    .call(&request(Width::W64, NWD, C, [5, 0, 0, 0, 0]));
+                assert_function(&reply, Function::MsgSendDirectResp);
+                assert_eq!(reply.x[3], 6, "{handler:?}");
+            } else {
+                sim.line(OURS, |line| line.asserted = true);
+                sim.core(0).run_normal_world();
+            }
+            let spent = sim.core(0).machine.now - start;
+            let most = if handler == OwesAndAsks {
+                2 * RUN_TIMEOUT
+            } else {
+                RUN_TIMEOUT
+            };
+            assert!(
+                (most..most + 10 * per_event + 1).contains(&spent),
+                "{handler:?}: {spent}"
+            );
+            let states = [0, 1, 2].map(|partition| sim.state(partition, 0));
+            assert_eq!(
+                states,
+                [alpha, beta, StateName::Waiting],
+                "{handler:?} {in_gamma}"
+            );
+            assert_eq!(sim.core(0).machine.deadline, None);
+            let ended = alpha == StateName::Aborted;
+            sim.line(OURS, |line| {
+                assert_eq!(line.enabled, !ended, "{handler:?}");
+                let active = matches!(handler, Ignores | OwesLate).then_some(0);
+                assert_eq!(line.active, active, "{handler:?}");
+                assert_eq!(line.acknowledged, 1);
+            });
+            if ended {
+                assert_eq!(info(&mut sim), None);
+                assert_error(&sim.core(0).call(&to(A)), FfaError::Aborted);
+                continue;
+            }
+            // It goes on when the scheduler, which is told once, wants it to.
+            assert_eq!(sim.core(0).machine.schedule_receiver, 1);
+            assert_eq!((info(&mut sim), info(&mut sim)), (only(A), None));
+            assert_error(&sim.core(0).call(&to(A)), FfaError::Busy);
+            assert_function(&sim.core(0).call(&run(A, 0)), Function::MsgWait);
+            sim.line(OURS, |line| {
+                assert_eq!((line.active, line.deactivated), (None, 1))
+            });
+            assert_function(&sim.core(0).call(&to(A)), Function::MsgSendDirectResp);
+        }
+    }
 }
