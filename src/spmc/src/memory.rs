@@ -320,15 +320,17 @@ impl Memory {
     }
 
     /// Opens the accounts of `partitions` partitions and of the normal world, which has the one after them,
-    /// and grants them what is left: half of it to the normal world, a quarter to partitions, all alike. The
-    /// rest is for buffers and windows of S-EL2.
+    /// and grants them what is left: half of it to partitions, all alike, three eighths to the normal world.
+    /// The rest, and at least what its buffers and windows need, stays S-EL2's.
     pub fn grant_quotas(&self, quotas: &'static mut [Quota]) {
+        const OWN: usize = 20;
         let partitions = quotas.len().saturating_sub(1);
         let pool = &mut self.pages.lock().pool;
         pool.open_accounts(quotas);
         let free = pool.available(Account::SPMC);
-        let share = (free / 4).checked_div(partitions).unwrap_or(0);
-        let grants = (0..partitions).map(|_| share).chain([free / 2]);
+        let granted = free.saturating_sub(OWN).min(free / 8 * 7);
+        let share = (granted / 7 * 4).checked_div(partitions).unwrap_or(0);
+        let grants = (0..partitions).map(|_| share).chain([granted / 7 * 3]);
         for (number, pages) in grants.enumerate() {
             if account(number).is_none_or(|account| pool.grant(account, pages).is_err()) {
                 log::error!("no pages for account {number}");

@@ -47,6 +47,7 @@ mod registers;
 mod response;
 mod run;
 mod setup;
+mod sharing;
 mod state;
 mod stress;
 mod topology;
@@ -78,6 +79,7 @@ const TESTS: &[&[Case]] = &[
     run::CASES,
     notifications::CASES,
     indirect::CASES,
+    sharing::CASES,
     extended::CASES,
     registers::CASES,
     state::CASES,
