@@ -465,3 +465,43 @@ fn i13_group_0_interrupts_do_not_prolong_a_run() {
     );
     assert_eq!(sim.core(0).machine.deadline, None);
 }
+
+/// Alpha awaits beta, and lets it go on whenever it is told of its interrupt, which it does not fetch: beta goes on
+/// all the same, and alpha has its interrupt still when the answer has come (I4).
+#[test]
+fn i4_who_ignores_its_interrupt_does_not_keep_whom_it_awaits_from_going_on() {
+    const MOST: usize = 16;
+    let alpha = |sp: &mut Sp| {
+        sp.enable(&OURS);
+        let mut message = sp.wait();
+        loop {
+            let mut reply = sp.call(&request(Width::W64, A, B, [1, 0, 0, 0, 0]));
+            let mut told = 0;
+            while is(&reply, Function::Interrupt) {
+                told += 1;
+                reply = sp.call(&run(B, 0));
+            }
+            assert_eq!((error(&reply), reply.x[3]), (None, 2));
+            assert_eq!(sp.handle_all(), [OURS[0]]);
+            message = sp.respond(&message, [told, 0, 0, 0, 0]);
+        }
+    };
+    let beta = handling(&[], |sp, _| {
+        sp.line(OURS[0], |line| line.asserted = true);
+        visit(sp);
+    });
+    let mut sim = Sim::builder()
+        .partition(Spec::new("alpha", A, alpha).interrupts(&OURS))
+        .partition(Spec::new("beta", B, beta))
+        .boot();
+    sim.negotiate(Version::OURS);
+    for round in 1..=3 {
+        let reply = sim.core(0).call(&to(A, 0));
+        assert_function(&reply, RESP);
+        assert_eq!(reply.x[3], MOST as u64, "so often, and then no more");
+        assert_eq!(tally(&sim, 0), (round, round, 0));
+        sim.line(OURS[0], |line| {
+            assert_eq!((line.active, line.deactivated), (None, round))
+        });
+    }
+}

@@ -89,6 +89,7 @@ static CASES: &[Row] = &[
         (Q_ROUTING, &["i3_a_partition_goes_on_under_a_storm_of_non_secure_interrupts"]),
     ], ""),
     ("I4", "one that never settles", &[
+        (CLASSES, &["i4_who_ignores_its_interrupt_does_not_keep_whom_it_awaits_from_going_on"]),
         (INTERRUPTS, &["i4_an_interrupt_that_is_never_cleared_takes_its_share_and_no_more",
             "i4_a_partition_that_ignores_its_interrupt_is_left_to_the_scheduler"]),
         (Q_ROUTING, &["i4_an_interrupt_that_is_never_cleared_leaves_the_normal_world_its_time",

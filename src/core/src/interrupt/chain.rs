@@ -31,7 +31,8 @@ use crate::vcpu::{
 /// In microseconds: over this time a partition's share is reckoned. The ways in and out, EL3's among them, are not in
 /// it; with handlers of a few instructions they take as long again and more.
 const WINDOW: u64 = 10_000;
-/// So often in a row a context may be entered for an interrupt and fetch none; then it is left to the scheduler.
+/// So often in a row a context may be entered for an interrupt and fetch none; then it is left to the scheduler, or to
+/// the answer that it awaits.
 const MOST_IGNORED: u32 = 16;
 
 /// The time that a context has spent on interrupts.
@@ -261,7 +262,8 @@ impl<H: Hardware> Spmc<H> {
         Some(action)
     }
 
-    /// Enters a context of this core's chain that awaits an answer; `None` if it does so no more.
+    /// Enters a context of this core's chain that awaits an answer; `None` if it does so no more, or has been entered
+    /// often and fetched none: whom it awaits would never go on.
     fn enter_blocked(
         &self,
         core: &mut CoreState<H>,
@@ -270,6 +272,9 @@ impl<H: Hardware> Spmc<H> {
         vcpu: VcpuRef,
         hw: &mut H,
     ) -> Option<Action> {
+        if slot.interrupts.ignores(MOST_IGNORED) {
+            return None;
+        }
         let claimed = slot.claim(core.index, |state| match state {
             VcpuState::Blocked { .. } => Ok(()),
             _ => Err(()),
