@@ -221,33 +221,35 @@ fn g13_a_context_that_is_off_is_busy() {
 
 #[test]
 fn g18_a_chain_that_bulkhead_began_does_not_get_a_partition_out_of_one_of_the_normal_world() {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let shared = seen.clone();
-    let alpha = Spec::new("alpha", A, move |sp| {
-        if sp.vcpu == 0 {
-            let mut register = call([0; 8]);
-            register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
-            register.x[1] = sp.entry_point();
-            assert_function(&sp.call(&register), Function::Success);
-        } else {
-            let reply = sp.call(&request(Width::W64, A, B, [0; 5]));
-            shared.lock().unwrap().push(error(&reply));
-        }
-    });
-    let mut sim = Sim::builder()
-        .cores(2)
-        .partition(alpha.multi_core())
-        .partition(Spec::new("beta", B, yielding))
-        .boot();
-    assert_yield(&sim.core(0).call(&to(B, 9)), B, 9);
-    sim.core(1).switch_on();
-    let denied = FfaError::Denied.to_register();
-    assert_eq!(*seen.lock().unwrap(), [Some(denied)]);
-    assert_eq!(
-        (sim.state(0, 1), sim.state(1, 0)),
-        (StateName::Waiting, StateName::Preempted)
-    );
-    assert_function(&sim.core(0).call(&run(B, 0)), Function::MsgSendDirectResp);
+    for queue in [0, 2] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let shared = seen.clone();
+        let alpha = Spec::new("alpha", A, move |sp| {
+            if sp.vcpu == 0 {
+                let mut register = call([0; 8]);
+                register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
+                register.x[1] = sp.entry_point();
+                assert_function(&sp.call(&register), Function::Success);
+            } else {
+                let reply = sp.call(&request(Width::W64, A, B, [0; 5]));
+                shared.lock().unwrap().push(error(&reply));
+            }
+        });
+        let mut sim = Sim::builder()
+            .cores(2)
+            .partition(alpha.multi_core())
+            .partition(Spec::new("beta", B, yielding).queue(queue))
+            .boot();
+        assert_yield(&sim.core(0).call(&to(B, 9)), B, 9);
+        sim.core(1).switch_on();
+        let denied = FfaError::Denied.to_register();
+        assert_eq!(*seen.lock().unwrap(), [Some(denied)]);
+        assert_eq!(
+            (sim.state(0, 1), sim.state(1, 0)),
+            (StateName::Waiting, StateName::Preempted)
+        );
+        assert_function(&sim.core(0).call(&run(B, 0)), Function::MsgSendDirectResp);
+    }
 }
 
 #[test]
