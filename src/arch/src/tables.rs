@@ -35,6 +35,14 @@ impl TablePages {
         }
     }
 
+    /// The pages of `range`, which are mapped from `base` on.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new), but for where they are mapped: for good, one after the other.
+    pub const unsafe fn at(range: PageRange, base: usize) -> Self {
+        Self { range, base }
+    }
+
     fn entry(&self, table: Pa, index: usize) -> &AtomicU64 {
         let offset = table.0.wrapping_sub(self.range.base().0);
         assert!(

@@ -26,7 +26,7 @@ use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::Space;
 use bulkhead_mm::owner::{Node, Ownership};
-use bulkhead_mm::pool::{Account, Quota};
+use bulkhead_mm::pool::{Account, PageRecord, Quota};
 use bulkhead_spmc::arena::{Arena, ArenaFull};
 use bulkhead_spmc::interrupts::Interrupts;
 use bulkhead_spmc::machine::{BufferSizes, Shared};
@@ -161,7 +161,17 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     let frames = Frames::new(platform, &manifest, &mut arena)?;
     let mapped = frames.map(&memory, &mut arena)?;
     let cores = cores::set_up(&memory, &manifest, stack, &mut arena)?;
-    let reserved = devices::reserved(platform, &frames, &mut arena)?;
+    let reserved = devices::reserved(platform, manifest.page_memory, &frames, &mut arena)?;
+    if let Some(range) = manifest.page_memory {
+        let range = PageRange::new(Pa(range.base), range.size);
+        let range = range.ok_or(Fatal::Map("Bulkhead", MapError::Unaligned))?;
+        let records = arena.slice(range.pages() as usize, |_, _| {
+            Ok::<_, Fatal>(PageRecord::UNUSED)
+        })?;
+        memory
+            .add_pages(range, records)
+            .map_err(|error| Fatal::Map("Bulkhead", error))?;
+    }
     let mut interrupts = Interrupts::new(mapped, cores, &mut arena)?;
     let loaded = partitions::load(
         &memory,
@@ -252,7 +262,8 @@ fn assemble(
         .memory
         .grant_quotas(arena.slice(partitions.len() + 1, |_, _| Ok::<_, Fatal>(Quota::NONE))?);
     // Each transaction has a page at least.
-    let most = shared.memory.pages.lock().pool.range().pages() as usize;
+    let most = shared.memory.tables().lock().pool.range().pages() as usize;
+    let most = most.min(arena.available() / 4 / size_of::<ShareSlot>());
     let shares = arena.slice(most, |_, _| Ok::<_, Fatal>(ShareSlot::new()))?;
     let regions = partitions.iter().flat_map(|one| one.config.regions);
     let secure = regions

@@ -146,6 +146,7 @@ fn interrupts_of_chips(
 /// [`Fatal`], without memory for the list.
 pub fn reserved(
     platform: &dyn Platform,
+    page_memory: Option<Range>,
     frames: &Frames,
     arena: &mut Arena,
 ) -> Result<&'static [Reserved], Fatal> {
@@ -158,6 +159,7 @@ pub fn reserved(
     let distributors = frames.distributors.iter().map(|(range, ..)| *range);
     let gic = distributors.chain(frames.redistributors.iter().copied());
     let all = core::iter::once(("Bulkhead", own))
+        .chain(page_memory.map(|range| ("Bulkhead", range)))
         .chain(board)
         .chain(gic.map(|range| ("the interrupt controller", range)));
     Ok(arena.collect(all)?)

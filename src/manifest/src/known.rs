@@ -130,9 +130,11 @@ pub(crate) const ATTRIBUTE: [&str; 7] = [
 ];
 
 /// `hypervisor`: four properties of our own.
-pub(crate) const HYPERVISOR: [&str; 4] = [
+pub(crate) const HYPERVISOR: [&str; 6] = [
     "bulkhead,init-timeout-ms",
     "bulkhead,run-timeout-ms",
+    "bulkhead,page-memory-base",
+    "bulkhead,page-memory-size",
     "bulkhead,show-map",
     "bulkhead,overflow-stack",
 ];

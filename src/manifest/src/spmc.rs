@@ -47,6 +47,14 @@ const RUN_TIMEOUT: Field = Field::new(
     "bulkhead,run-timeout-ms",
     "write bulkhead,run-timeout-ms = <1>; to <60000>;",
 );
+const PAGE_MEMORY: Field = Field::new(
+    "bulkhead,page-memory-base",
+    "write bulkhead,page-memory-base = <PA>; on a page, in secure memory that nobody else has",
+);
+const PAGE_MEMORY_SIZE: Field = Field::new(
+    "bulkhead,page-memory-size",
+    "write bulkhead,page-memory-size = <BYTES>; whole pages, beside bulkhead,page-memory-base",
+);
 const SHOW_MAP: Field = Field::new("bulkhead,show-map", "write bulkhead,show-map;");
 const OVERFLOW_STACK: Field =
     Field::new("bulkhead,overflow-stack", "write bulkhead,overflow-stack;");
@@ -71,6 +79,9 @@ pub struct SpmcManifest<'a> {
     pub init_timeout_ms: Option<u32>,
     /// How long a partition may keep non-secure interrupts queued.
     pub run_timeout_ms: Option<u32>,
+    /// Memory for the tables of partitions and the records of their memory transactions, which otherwise lie in
+    /// the SPMC's own.
+    pub page_memory: Option<Range>,
     /// Whether every map is printed at boot.
     pub show_map: bool,
     /// Whether a debug build overflows its stack at boot, to show what becomes of that (X15).
@@ -88,6 +99,7 @@ impl<'a> SpmcManifest<'a> {
         manifest.check_partitions()?;
         manifest.check_cpus()?;
         manifest.check_memory()?;
+        manifest.check_page_memory()?;
         manifest.check_devices()?;
         Ok(manifest)
     }
@@ -124,11 +136,27 @@ impl<'a> SpmcManifest<'a> {
             binary_size: attribute.integer(BINARY_SIZE)?.unwrap_or(0),
             init_timeout_ms: timeout(hypervisor, INIT_TIMEOUT)?,
             run_timeout_ms: timeout(hypervisor, RUN_TIMEOUT)?,
+            page_memory: page_memory(hypervisor)?,
             show_map: hypervisor.flag(SHOW_MAP)?,
             overflow_stack: hypervisor.flag(OVERFLOW_STACK)?,
         };
         manifest.check_image(attribute)?;
         Ok(manifest)
+    }
+
+    /// It is secure memory (P8). That nobody else has it is for those to show who might.
+    fn check_page_memory(&self) -> Result<(), ManifestError<'a>> {
+        let Some(range) = self.page_memory else {
+            return Ok(());
+        };
+        let mut secure = self.memory(MemoryKind::Secure);
+        if secure.any(|memory| memory.contains(&range)) {
+            return Ok(());
+        }
+        let hypervisor = required(&self.tree, HYPERVISOR, HYPERVISOR_FIX)?;
+        Err(hypervisor
+            .field_error(PAGE_MEMORY, Rule::OutsideAllowedMemory)
+            .value(range.base))
     }
 
     /// The entry point lies within the image, where the manifest states all three (P14).
@@ -208,6 +236,31 @@ fn version<'a>(attribute: Node<'_, 'a>) -> Result<Version, ManifestError<'a>> {
 }
 
 /// A bound in milliseconds, from 1 to 60000.
+/// Both of its properties, or neither (P9).
+fn page_memory<'a>(node: Node<'_, 'a>) -> Result<Option<Range>, ManifestError<'a>> {
+    let (base, size) = (node.integer(PAGE_MEMORY)?, node.integer(PAGE_MEMORY_SIZE)?);
+    let (base, size) = match (base, size) {
+        (None, None) => return Ok(None),
+        (Some(base), Some(size)) => (base, size),
+        (None, Some(_)) => return Err(node.field_error(PAGE_MEMORY, Rule::MissingProperty)),
+        (Some(_), None) => return Err(node.field_error(PAGE_MEMORY_SIZE, Rule::MissingProperty)),
+    };
+    let wrong = |field, rule, value| Err(node.field_error(field, rule).value(value));
+    if !base.is_multiple_of(PAGE) {
+        return wrong(PAGE_MEMORY, Rule::RegionUnaligned, base);
+    }
+    if size == 0 {
+        return wrong(PAGE_MEMORY_SIZE, Rule::RegionEmpty, size);
+    }
+    if !size.is_multiple_of(PAGE) {
+        return wrong(PAGE_MEMORY_SIZE, Rule::RegionUnaligned, size);
+    }
+    match Range::new(base, size) {
+        Some(range) => Ok(Some(range)),
+        None => wrong(PAGE_MEMORY_SIZE, Rule::Overflow, size),
+    }
+}
+
 pub(crate) fn timeout<'a>(
     node: Node<'_, 'a>,
     field: Field,

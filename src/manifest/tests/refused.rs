@@ -87,6 +87,13 @@ fn p5_nodes_and_properties_that_the_spmc_needs() {
         ("#redistributor-regions = <3>", "#redistributor-regions = <4>", Rule::TooMany, Some("#redistributor-regions")),
         ("init-timeout-ms = <5000>", "init-timeout-ms = <0>", Rule::MalformedInteger, Some("bulkhead,init-timeout-ms")),
         ("run-timeout-ms = <100>", "run-timeout-ms = <60001>", Rule::MalformedInteger, Some("bulkhead,run-timeout-ms")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0x0ee00000>;", Rule::MissingProperty, Some("bulkhead,page-memory-size")),
+        ("run-timeout-ms = <100>;", "page-memory-size = <0x1000>;", Rule::MissingProperty, Some("bulkhead,page-memory-base")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0x0ee00800>; bulkhead,page-memory-size = <0x1000>;", Rule::RegionUnaligned, Some("bulkhead,page-memory-base")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0x0ee00000>; bulkhead,page-memory-size = <0x800>;", Rule::RegionUnaligned, Some("bulkhead,page-memory-size")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0x0ee00000>; bulkhead,page-memory-size = <0>;", Rule::RegionEmpty, Some("bulkhead,page-memory-size")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0xffffffff 0xfffff000>; bulkhead,page-memory-size = <0x2000>;", Rule::Overflow, Some("bulkhead,page-memory-size")),
+        ("run-timeout-ms = <100>;", "page-memory-base = <0x40000000>; bulkhead,page-memory-size = <0x1000>;", Rule::OutsideAllowedMemory, Some("bulkhead,page-memory-base")),
     ]);
 }
 

@@ -27,6 +27,7 @@ use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage1Attributes};
 use bulkhead_mm::pool::{Account, PagePool, PageRecord, Quota};
 use bulkhead_mm::stage1::Stage1;
 use bulkhead_mm::table::TableMemory;
+use spin::Once;
 
 use crate::arena::Arena;
 
@@ -47,6 +48,8 @@ pub struct Memory {
     pub pages: Mutex<Pages>,
     /// The same pages, for records, each of which one transaction has.
     words: TablePages,
+    /// Pages of the tables of partitions and of records, where the manifest gives memory for them.
+    added: Once<(Mutex<Pages>, TablePages)>,
 }
 
 #[derive(Debug)]
@@ -146,6 +149,7 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
             own: Mutex::new(own),
             pages: Mutex::new(pages),
             words: tables,
+            added: Once::new(),
         },
         arena,
     ))
@@ -285,35 +289,67 @@ impl Memory {
         Ok(result)
     }
 
+    /// Makes tables of partitions and records of `range` from now on. Called once, before the first of them is
+    /// made; nobody else has the range.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn add_pages(
+        &self,
+        range: PageRange,
+        records: &'static mut [PageRecord],
+    ) -> Result<(), MapError> {
+        let mut own = self.own.lock();
+        let va = own.next_device;
+        own.map(va, range, OWN_DATA, &mut self.pages.lock())?;
+        own.next_device = (va + range.bytes() as usize).next_multiple_of(BLOCK);
+        // SAFETY: mapped just now, for good; the caller says that nobody else has it.
+        let tables = unsafe { TablePages::at(range, va) };
+        let pool = PagePool::new(range, records).ok_or(MapError::NoMemory)?;
+        self.added
+            .call_once(|| (Mutex::new(Pages { pool, tables }), tables));
+        Ok(())
+    }
+
+    /// The pages that tables of partitions and records are made of.
+    pub fn tables(&self) -> &Mutex<Pages> {
+        self.added.get().map_or(&self.pages, |(pages, _)| pages)
+    }
+
+    fn words(&self) -> TablePages {
+        self.added.get().map_or(self.words, |(_, words)| *words)
+    }
+
     /// A zeroed page on the quota of `account`.
     pub fn take_page(&self, account: Account) -> Option<Pa> {
-        let mut pages = self.pages.lock();
+        let mut pages = self.tables().lock();
         let Pages { pool, tables } = &mut *pages;
         pool.alloc(account, tables).ok()
     }
 
     /// The reverse of [`take_page`](Self::take_page).
     pub fn give_page(&self, page: Pa) {
-        if let Err(error) = self.pages.lock().pool.free(page) {
+        if let Err(error) = self.tables().lock().pool.free(page) {
             log::error!("a record's page is not in use: {error:?}");
         }
     }
 
     /// How many pages `account` can still get.
     pub fn pages_left(&self, account: Account) -> usize {
-        self.pages.lock().pool.available(account)
+        self.tables().lock().pool.available(account)
     }
 
     /// Reads words of a page that was taken.
     pub fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        let pages = self.words();
         for (index, word) in (index..).zip(words) {
-            *word = self.words.read(page, index);
+            *word = pages.read(page, index);
         }
     }
 
     /// Writes words of a page that was taken.
     pub fn store_words(&self, page: Pa, index: usize, words: &[u64]) {
-        let mut pages = self.words;
+        let mut pages = self.words();
         for (index, word) in (index..).zip(words) {
             pages.write(page, index, *word);
         }
@@ -325,7 +361,7 @@ impl Memory {
     pub fn grant_quotas(&self, quotas: &'static mut [Quota]) {
         const OWN: usize = 20;
         let partitions = quotas.len().saturating_sub(1);
-        let pool = &mut self.pages.lock().pool;
+        let pool = &mut self.tables().lock().pool;
         pool.open_accounts(quotas);
         let free = pool.available(Account::SPMC);
         let granted = free.saturating_sub(OWN).min(free / 8 * 7);

@@ -65,7 +65,7 @@ impl NewSpace {
         layout: Stage2Layout,
         features: &Features,
     ) -> Result<Self, MapError> {
-        let mut pages = memory.pages.lock();
+        let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
         let fwb = features.forced_write_back;
         let secure = Stage2::new(layout, Space::Secure, fwb, Account::SPMC, pool, tables);
@@ -81,7 +81,7 @@ impl NewSpace {
 
     /// Gives the tables back.
     pub fn release(self, memory: &Memory) {
-        let mut pages = memory.pages.lock();
+        let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
         self.secure.release(pool, tables, &mut Unused);
         self.non_secure.release(pool, tables, &mut Unused);
@@ -116,7 +116,7 @@ impl NewSpace {
             permissions: permissions(region.attributes),
         };
         if space == Space::Secure && own.contains(&range) {
-            let mut pages = memory.pages.lock();
+            let mut pages = memory.tables().lock();
             let Pages { pool, tables } = &mut *pages;
             let (base, size) = (range.base, range.size);
             let secure = &mut self.secure;
@@ -148,7 +148,7 @@ impl NewSpace {
         range: Range,
         attributes: Stage2Attributes,
     ) -> Result<(), MapError> {
-        let mut pages = memory.pages.lock();
+        let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
         let stage2 = match space {
             Space::Secure => &mut self.secure,
@@ -200,7 +200,8 @@ impl AddressSpace {
     /// What `ipa` maps, as far as it goes on alike, at most `bytes` bytes.
     pub fn lookup(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
         let stage2 = self.of(space).lock();
-        let (pa, bytes, attributes) = stage2.lookup_run(ipa, bytes, &memory.pages.lock().tables)?;
+        let (pa, bytes, attributes) =
+            stage2.lookup_run(ipa, bytes, &memory.tables().lock().tables)?;
         Some(Run {
             pa,
             bytes,
@@ -267,7 +268,7 @@ impl AddressSpace {
         act: impl FnOnce(&mut Stage2, &mut PagePool<'static>, &mut TablePages, &mut PartitionTlb) -> R,
     ) -> R {
         let mut stage2 = self.of(space).lock();
-        let mut pages = memory.pages.lock();
+        let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
         act(&mut stage2, pool, tables, &mut PartitionTlb(self.registers))
     }
@@ -278,7 +279,7 @@ impl AddressSpace {
         let stage2 = self.of(space);
         let bytes = u64::from(pages).checked_mul(PAGE_SIZE)?;
         let stage2 = stage2.lock();
-        let (pa, attributes) = stage2.lookup_range(ipa, bytes, &memory.pages.lock().tables)?;
+        let (pa, attributes) = stage2.lookup_range(ipa, bytes, &memory.tables().lock().tables)?;
         let usable = attributes.memory == MemoryType::Normal
             && attributes.permissions.allow(Permissions::READ_WRITE);
         usable.then_some(pa)
@@ -291,7 +292,7 @@ impl AddressSpace {
             (Space::NonSecure, &self.non_secure),
         ] {
             let stage2 = stage2.lock();
-            stage2.walk(&memory.pages.lock().tables, |mapping| {
+            stage2.walk(&memory.tables().lock().tables, |mapping| {
                 visitor(space, mapping)
             });
         }
@@ -304,7 +305,7 @@ impl AddressSpace {
         visitor: &mut dyn FnMut(PageRange, Permissions),
     ) {
         let stage2 = self.non_secure.lock();
-        stage2.walk(&memory.pages.lock().tables, |mapping| {
+        stage2.walk(&memory.tables().lock().tables, |mapping| {
             // Blocks and pages of stage 2 are pages.
             if let Some(range) = PageRange::new(mapping.pa, mapping.bytes) {
                 visitor(range, mapping.attributes.permissions);
@@ -315,7 +316,7 @@ impl AddressSpace {
     /// Whether the tables allow this access at this moment.
     pub fn allows(&self, memory: &Memory, space: Space, ipa: u64, access: Access) -> bool {
         let stage2 = self.of(space);
-        let found = stage2.lock().lookup(ipa, &memory.pages.lock().tables);
+        let found = stage2.lock().lookup(ipa, &memory.tables().lock().tables);
         found.is_some_and(|(_, Stage2Attributes { permissions, .. })| match access {
             Access::Read => permissions.read,
             Access::Write => permissions.write,

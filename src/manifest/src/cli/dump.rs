@@ -49,6 +49,9 @@ fn spmc(manifest: &SpmcManifest<'_>) {
             println!("  {name} timeout {timeout} ms");
         }
     }
+    if let Some(range) = manifest.page_memory {
+        println!("  memory for tables and records {range}");
+    }
     let cpus: Vec<_> = manifest.cpus().map(|mpidr| format!("{mpidr:#x}")).collect();
     println!("  cores {}", cpus.join(" "));
     for kind in MemoryKind::ALL {
