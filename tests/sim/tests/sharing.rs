@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory transactions from the first call to the last.
 
+use std::collections::BTreeSet;
+
+use bulkhead_abi::memory::Handle;
 use bulkhead_abi::memory::attributes::{DataAccess, InstructionAccess};
 use bulkhead_abi::{FfaError, Function};
+use bulkhead_core::region::{Region, RegionKind};
+use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
 use bulkhead_mm::owner::{Hold, Owner};
+use bulkhead_sim::memory::Quotas;
 use bulkhead_sim::sharing::{Desk, Retrieve, Send, Who, run};
 
 const NORMAL: Who = Who::Normal;
@@ -114,4 +120,149 @@ fn f12_descriptors_in_all_kinds_of_fragments_are_the_same() {
         desk.reclaim(NORMAL, handle, 0).unwrap();
         assert_eq!(desk.dump(), before);
     }
+}
+
+/// Quotas of pages, from none on.
+fn quotas(partition: usize, normal_world: usize) -> Quotas {
+    Quotas {
+        partition,
+        normal_world,
+    }
+}
+
+#[test]
+fn tx6_t14_every_allocation_of_a_retrieve_fails_once_and_changes_nothing() {
+    // Three tables of level 3, under two of level 2.
+    let base = NORMAL.memory();
+    let runs = [
+        run(base, 1),
+        run(base + 0x40_0000, 2),
+        run(base + 0x80_0000, 1),
+    ];
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    let mut refused = 0;
+    for pages in 0..16 {
+        let mut desk = Desk::with(1, quotas(pages, 8), |_, spec| spec);
+        let handle = desk.send(NORMAL, &send).unwrap();
+        let before = desk.dump();
+        match desk.retrieve(P1, &Retrieve::of(&send, handle)) {
+            Ok(_) => break,
+            Err(error) => {
+                assert_eq!(error, FfaError::NoMemory);
+                assert_eq!(desk.dump(), before, "with {pages} pages");
+                desk.reclaim(NORMAL, handle, 0).unwrap();
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 4, "a table of level 2 and three of level 3");
+}
+
+#[test]
+fn tx6_every_allocation_of_a_lend_fails_once_and_changes_nothing() {
+    // A record, and a table for each block that is split.
+    let mut refused = 0;
+    for pages in 0..16 {
+        let big = |index: usize, spec: bulkhead_sim::Spec| {
+            if index == 0 {
+                spec.with(|config| {
+                    let own = config.regions[0];
+                    let more = Region {
+                        kind: RegionKind::Memory,
+                        range: PageRange::new(Pa(0x2000_0000), 0x60_0000).unwrap(),
+                        ..own
+                    };
+                    config.regions = vec![own, more].leak();
+                })
+            } else {
+                spec
+            }
+        };
+        let mut desk = Desk::with(2, quotas(pages, 8), big);
+        let runs = [
+            run(0x2000_0000, 1),
+            run(0x2021_0000, 3),
+            run(0x2040_0000, 1),
+        ];
+        let send = Send::new(Function::MemLend, P1, &[P2], &runs);
+        let before = desk.dump();
+        match desk.send(P1, &send) {
+            Ok(handle) => {
+                desk.reclaim(P1, handle, 0).unwrap();
+                break;
+            }
+            Err(error) => {
+                assert_eq!(error, FfaError::NoMemory);
+                for page in [0x2000_0000, 0x2021_0000, 0x2040_0000] {
+                    assert!(desk.mapped(P1, Space::Secure, page).is_some());
+                    assert_eq!(desk.state(Space::Secure, page).hold, Hold::Exclusive);
+                }
+                // Blocks that were split for it stay so; nothing else differs.
+                let walks = |dump: &str| dump.split_once('\n').map(|(_, walk)| walk.to_string());
+                assert_eq!(walks(&desk.dump()), walks(&before), "with {pages} pages");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 4, "a record and three tables");
+}
+
+#[test]
+fn f7_a_fragment_without_memory_changes_nothing_and_comes_again() {
+    let base = NORMAL.memory();
+    let runs: Vec<_> = (0..600).map(|page| run(base + page * 0x2000, 1)).collect();
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    for pages in 0..3 {
+        let mut desk = Desk::with(1, quotas(8, pages), |_, spec| spec);
+        let empty = desk.dump();
+        assert_eq!(desk.send(NORMAL, &send), Err(FfaError::NoMemory));
+        // What the fragments before brought is there until the sender gives it up.
+        if pages > 0 {
+            desk.reclaim(NORMAL, Handle(1 << 16), 0).unwrap();
+        }
+        assert_eq!(desk.dump(), empty, "with {pages} pages");
+    }
+    let mut desk = Desk::with(1, quotas(8, 3), |_, spec| spec);
+    desk.send(NORMAL, &send).unwrap();
+}
+
+#[test]
+fn a44_sixteen_thousand_pages_one_by_one_and_back() {
+    let mut desk = Desk::with(1, quotas(200, 100), |_, spec| spec);
+    let before = desk.dump();
+    let base = NORMAL.memory();
+    let runs: Vec<_> = (0..16_384)
+        .map(|page| run(base + page * 0x3000, 1))
+        .collect();
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    let handle = desk.send(NORMAL, &send).unwrap();
+    let found = desk.retrieve(P1, &Retrieve::of(&send, handle)).unwrap();
+    assert_eq!(found.constituents, runs);
+    for page in [0, 1, 8_191, 16_383] {
+        let address = base + page * 0x3000;
+        assert!(desk.mapped(P1, Space::NonSecure, address).is_some());
+        assert!(
+            desk.mapped(P1, Space::NonSecure, address + 0x1000)
+                .is_none()
+        );
+    }
+    desk.relinquish(P1, handle, 0).unwrap();
+    desk.reclaim(NORMAL, handle, 0).unwrap();
+    assert_eq!(desk.dump(), before);
+}
+
+#[test]
+fn tx1_ten_thousand_cycles_leak_nothing_and_repeat_no_handle() {
+    let mut desk = Desk::new(1);
+    let before = desk.dump();
+    let base = NORMAL.memory();
+    let runs = [run(base, 1), run(base + 0x5000, 3), run(base + 0x2000, 2)];
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    let mut seen = BTreeSet::new();
+    for _ in 0..10_000 {
+        let handle = desk.send(NORMAL, &send).unwrap();
+        assert!(seen.insert(handle), "TX1: {handle} comes back");
+        desk.reclaim(NORMAL, handle, 0).unwrap();
+    }
+    assert_eq!(desk.dump(), before);
 }
