@@ -9,6 +9,7 @@ use bulkhead_abi::{FfaError, Version};
 use bulkhead_core::dispatch::{CALLS, Callers};
 use bulkhead_core::interrupt::route::{Route, TABLE as ROUTES, Target};
 use bulkhead_core::runtime_model::{TABLE, TRANSITIONS, Transition, Verdict};
+use bulkhead_core::share::{RECLAIM, RELINQUISH, RETRIEVE, SEND};
 use bulkhead_core::system_state::{BANKS, Presence};
 
 use crate::coverage::Coverage;
@@ -136,6 +137,28 @@ pub fn routing() -> String {
             Route::Drop => "dropped",
         });
         writeln!(text, "| {place} | {} |", routes.join(" | ")).expect("a string takes everything");
+    }
+    text
+}
+
+/// The rules of memory transactions, call by call.
+pub fn share_rules() -> String {
+    let mut text = String::from("| call | rule | what must hold | else |\n|---|---|---|---|\n");
+    let mut add = |call: &str, id: &str, rule: &str, refused: FfaError| {
+        writeln!(text, "| {call} | {id} | {rule} | {} |", error(refused))
+            .expect("a string takes everything");
+    };
+    for rule in &SEND {
+        add("MEM_DONATE, LEND, SHARE", rule.id, rule.text, rule.error);
+    }
+    for rule in &RETRIEVE {
+        add("MEM_RETRIEVE_REQ", rule.id, rule.text, rule.error);
+    }
+    for rule in &RELINQUISH {
+        add("MEM_RELINQUISH", rule.id, rule.text, rule.error);
+    }
+    for rule in &RECLAIM {
+        add("MEM_RECLAIM", rule.id, rule.text, rule.error);
     }
     text
 }

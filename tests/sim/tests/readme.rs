@@ -19,6 +19,7 @@ fn the_readme_has_the_tables_of_the_code() {
         ("coverage", tables::coverage()),
         ("runtime-models", tables::runtime_models()),
         ("routing", tables::routing()),
+        ("share-rules", tables::share_rules()),
         ("return-rules", tables::return_rules()),
         ("reserved-bits", tables::reserved_bits()),
         ("system-state", tables::system_state()),
