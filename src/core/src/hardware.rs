@@ -205,8 +205,8 @@ pub trait Hardware {
         Err(CopyFault)
     }
 
-    /// Whether a non-secure interrupt is pending for this core.
-    fn non_secure_interrupt_is_pending(&self) -> bool {
+    /// Whether an interrupt is pending for this core, which it takes when it enters a partition.
+    fn interrupt_is_pending(&self) -> bool {
         false
     }
 

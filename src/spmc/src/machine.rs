@@ -363,8 +363,8 @@ impl Hardware for Machine {
         zeroed.map_err(|_| CopyFault)?
     }
 
-    fn non_secure_interrupt_is_pending(&self) -> bool {
-        wait::pending() == Pending::Fiq
+    fn interrupt_is_pending(&self) -> bool {
+        wait::pending() != Pending::None
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

@@ -30,6 +30,8 @@ pub struct Context {
     pub(crate) pc: u64,
     /// Set by a reset: the program starts over at the next entry.
     pub(crate) fresh: bool,
+    /// It makes its last call again.
+    pub(crate) again: bool,
     /// Whether a core holds state of this context that is not saved.
     pub(crate) loaded: bool,
     pub(crate) undefined: u32,
@@ -48,6 +50,7 @@ impl Context {
             registers: Registers::ZERO,
             pc: 0,
             fresh: true,
+            again: false,
             loaded: false,
             undefined: 0,
             virtual_timer: None,
@@ -77,6 +80,7 @@ impl VcpuContext for Context {
 
     fn step_back(&mut self) {
         self.pc -= 4;
+        self.again = true;
     }
 
     fn has_serror(&self) -> bool {
@@ -476,11 +480,18 @@ impl Hardware for Machine {
     }
 
     fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
-        self.memory(|memory| memory.zero(space, range))
+        let (zeroed, interrupted) = self.memory(|memory| {
+            let interrupted = memory.interrupts != 0;
+            memory.interrupts -= usize::from(interrupted);
+            (memory.zero(space, range), interrupted)
+        });
+        self.pending
+            .extend(interrupted.then_some(Pending::NonSecure));
+        zeroed
     }
 
-    fn non_secure_interrupt_is_pending(&self) -> bool {
-        self.pending.contains(&Pending::NonSecure)
+    fn interrupt_is_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     fn print(&mut self, line: fmt::Arguments<'_>) {

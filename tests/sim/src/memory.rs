@@ -76,6 +76,8 @@ pub struct Memory {
     pub contents: HashMap<(Space, u64), u64>,
     /// Pages that do not answer.
     pub broken: Vec<(Space, u64)>,
+    /// How many interrupts come while S-EL2 zeroes, one at a time.
+    pub interrupts: usize,
 }
 
 fn space_index(space: Space) -> usize {
@@ -118,6 +120,7 @@ impl Memory {
             spaces: memory,
             contents: HashMap::new(),
             broken: Vec::new(),
+            interrupts: 0,
         }
     }
 

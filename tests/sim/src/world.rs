@@ -7,7 +7,7 @@ use bulkhead_abi::framework;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
-use bulkhead_core::event::{Access, Action, Event, Woken};
+use bulkhead_core::event::{Access, Action, Conduit, Event, Woken};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
@@ -558,6 +558,9 @@ impl Core {
             context.runner = Some(Runner::start(id, vcpu.vcpu(), program, look));
         }
         context.loaded = true;
+        if std::mem::take(&mut context.again) {
+            return Event::Call(Conduit::Smc);
+        }
         let runner = context
             .runner
             .as_ref()

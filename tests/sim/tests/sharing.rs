@@ -10,7 +10,7 @@ use bulkhead_core::region::{Region, RegionKind};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
 use bulkhead_mm::owner::{Hold, Owner};
-use bulkhead_sim::memory::Quotas;
+use bulkhead_sim::memory::{Memory, Quotas};
 use bulkhead_sim::sharing::{Desk, Retrieve, Send, Who, run};
 
 const NORMAL: Who = Who::Normal;
@@ -265,4 +265,40 @@ fn tx1_ten_thousand_cycles_leak_nothing_and_repeat_no_handle() {
         desk.reclaim(NORMAL, handle, 0).unwrap();
     }
     assert_eq!(desk.dump(), before);
+}
+
+#[test]
+fn a58_zeroing_is_interrupted_and_goes_on() {
+    let mut desk = Desk::new(2);
+    let base = P1.memory();
+    // More than one piece each.
+    let runs = [run(base, 40), run(base + 0x4_0000, 40)];
+    let mut send = Send::new(Function::MemLend, P1, &[P2], &runs);
+    send.flags = 1;
+    let handle = desk.send(P1, &send).unwrap();
+    desk.sim.memory(|memory| memory.interrupts = 4);
+    let found = desk.retrieve(P2, &Retrieve::of(&send, handle)).unwrap();
+    assert_eq!(found.constituents, runs);
+    let pages = runs
+        .iter()
+        .flat_map(|run| (0..40).map(|page| run.address + page * 0x1000));
+    for page in pages {
+        let content = |memory: &mut Memory| memory.contents.get(&(Space::Secure, page)).copied();
+        assert_eq!(desk.sim.memory(content), Some(0), "{page:#x}");
+    }
+    assert_eq!(desk.sim.memory(|memory| memory.interrupts), 0);
+    // The borrower's zeroing is interrupted, too: nobody else sees the pages meanwhile.
+    for page in runs.map(|run| run.address) {
+        desk.sim
+            .memory(|memory| memory.contents.insert((Space::Secure, page), 7));
+    }
+    desk.sim.memory(|memory| memory.interrupts = 5);
+    desk.relinquish(P2, handle, 1).unwrap();
+    for page in runs.map(|run| run.address) {
+        let content = |memory: &mut Memory| memory.contents.get(&(Space::Secure, page)).copied();
+        assert_eq!(desk.sim.memory(content), Some(0), "{page:#x}");
+        assert!(desk.mapped(P2, Space::Secure, page).is_none());
+    }
+    assert_eq!(desk.sim.memory(|memory| memory.interrupts), 0);
+    desk.reclaim(P1, handle, 0).unwrap();
 }

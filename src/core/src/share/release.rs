@@ -89,7 +89,7 @@ impl<H: Hardware> Spmc<H> {
         hw: &mut H,
     ) -> Result<Action, FfaError> {
         let domain = self.domain(core);
-        let patience = self.patience(core, domain);
+        let patience = self.patience(domain);
         let mut bytes = [0; ONE];
         {
             let (slot, mailbox) = self.mailbox(core);
@@ -127,7 +127,7 @@ impl<H: Hardware> Spmc<H> {
         }
         match self.leave_pages(locked, (number, borrower), patience, hw) {
             Ok(()) => Ok(self.succeed(core, [0; 6])),
-            Err(Stopped::Interrupted) => Ok(self.call_again(core, hw)),
+            Err(Stopped::Interrupted) => Ok(self.call_again(core)),
             Err(Stopped::Fault) => Err(Aborted),
         }
     }
@@ -186,7 +186,7 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Action, FfaError> {
         let call = Reclaim::decode(core.caller());
         let domain = self.domain(core);
-        let patience = self.patience(core, domain);
+        let patience = self.patience(domain);
         if call.flags & !Reclaim::CLEAR != 0 {
             return Err(InvalidParameters);
         }
@@ -209,7 +209,7 @@ impl<H: Hardware> Spmc<H> {
             match self.clear_for_owner(share, clears, patience, hw) {
                 Err(Stopped::Interrupted) => {
                     drop(locked);
-                    return Ok(self.call_again(core, hw));
+                    return Ok(self.call_again(core));
                 }
                 Err(Stopped::Fault) => return Err(Aborted),
                 Ok(()) => {}
@@ -241,11 +241,11 @@ impl<H: Hardware> Spmc<H> {
         self.owners.settle(share.ranges(hw), from, to);
     }
 
-    /// Lets the running partition make its call again after the interrupt that is pending.
-    pub(super) fn call_again(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+    /// Lets the running partition make its call again, which is after the interrupt that is pending.
+    pub(super) fn call_again(&self, core: &mut CoreState<H>) -> Action {
         if let Some(context) = core.context() {
             context.step_back();
         }
-        self.non_secure_interrupt(core, hw)
+        core.resume()
     }
 }

@@ -17,7 +17,7 @@ use super::borrower::{Borrower, Held};
 use super::describe::Reply;
 use super::rule::{Rule, check, row};
 use super::send::{MAXIMUM_RECEIVERS, PART, memory_type};
-use super::zero::Stopped;
+use super::zero::{Progress, Stopped};
 use super::{Domain, Kind, Locked, Phase, Share, record};
 use crate::event::Action;
 use crate::hardware::Hardware;
@@ -184,7 +184,7 @@ impl<H: Hardware> Spmc<H> {
             Domain::NormalWorld if request.is_hypervisor_retrieve() => {
                 self.retrieve_for_hypervisor(locked, &request, &reply, hw)
             }
-            _ => self.retrieve(core, locked, domain, &request, &reply, hw),
+            _ => self.retrieve(locked, domain, &request, &reply, hw),
         };
         match outcome {
             Ok(lengths) => {
@@ -196,7 +196,7 @@ impl<H: Hardware> Spmc<H> {
             }
             Err(FfaError::Interrupted) => {
                 drop(mailbox);
-                Ok(self.call_again(core, hw))
+                Ok(self.call_again(core))
             }
             Err(error) => Err(error),
         }
@@ -229,7 +229,6 @@ impl<H: Hardware> Spmc<H> {
 
     fn retrieve(
         &self,
-        core: &CoreState<H>,
         mut locked: Locked,
         domain: Domain,
         request: &Transaction<'_>,
@@ -238,7 +237,7 @@ impl<H: Hardware> Spmc<H> {
     ) -> Result<Lengths, FfaError> {
         let index = locked.index;
         let handle = locked.handle();
-        let patience = self.patience(core, domain);
+        let patience = self.patience(domain);
         let share = locked.share()?;
         let own = caller(domain, request).ok_or(InvalidParameters)?;
         let (number, mut borrower) = share.borrower(own.endpoint, hw).ok_or(InvalidParameters)?;
@@ -271,6 +270,8 @@ impl<H: Hardware> Spmc<H> {
         }
         share.set_borrower(number, &borrower, hw);
         share.holders = share.holders.saturating_add(1);
+        // What was zeroed for one that has not left yet may be written to again.
+        share.zeroing = Progress::default();
         if share.kind == Kind::Donate {
             self.change_owner(index, share, domain, hw);
             if told == share.constituents {

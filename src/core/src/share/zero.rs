@@ -7,10 +7,9 @@ use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 
 use super::{Domain, Share, record};
 use crate::hardware::Hardware;
-use crate::spmc::{CoreState, Spmc};
-use crate::vcpu::NonSecureInterrupts;
+use crate::spmc::Spmc;
 
-/// How many bytes are zeroed between two looks for an interrupt.
+/// How many bytes are zeroed before each look for an interrupt.
 const PIECE: u64 = 0x1_0000;
 
 /// Where zeroing stopped.
@@ -25,7 +24,7 @@ pub(super) struct Progress {
 /// Why zeroing is not at its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stopped {
-    /// A non-secure interrupt is pending: the caller's instruction is to be executed again after it.
+    /// An interrupt is pending: the caller's instruction is to be executed again after it.
     Interrupted,
     /// Memory did not answer.
     Fault,
@@ -36,18 +35,16 @@ pub(super) enum Stopped {
 pub(super) enum Patience {
     /// Nobody: a call of the normal world, and the end of a partition, take as long as they take.
     ToTheEnd,
-    /// Non-secure interrupts.
+    /// Interrupts; some is zeroed before each, so that a storm of them does not stop it.
     Interruptible,
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// Whether the call on `core` may be interrupted.
-    pub(super) fn patience(&self, core: &CoreState<H>, domain: Domain) -> Patience {
-        let signalled = core.non_secure != NonSecureInterrupts::Queued;
-        if signalled && core.booting.is_none() && domain != Domain::NormalWorld {
-            Patience::Interruptible
-        } else {
-            Patience::ToTheEnd
+    /// Whether a call of `domain` may be interrupted.
+    pub(super) fn patience(&self, domain: Domain) -> Patience {
+        match domain {
+            Domain::NormalWorld => Patience::ToTheEnd,
+            Domain::Partition(..) => Patience::Interruptible,
         }
     }
 
@@ -63,11 +60,11 @@ impl<H: Hardware> Spmc<H> {
         let mut pairs = share.record.pairs(first, u32::MAX, hw);
         while let Some(range) = pairs.next(hw).and_then(record::range) {
             while let Some(piece) = piece(range, share.zeroing.bytes) {
-                if patience == Patience::Interruptible && hw.non_secure_interrupt_is_pending() {
-                    return Err(Stopped::Interrupted);
-                }
                 hw.zero(share.space, piece).map_err(|_| Stopped::Fault)?;
                 share.zeroing.bytes = share.zeroing.bytes.saturating_add(piece.bytes());
+                if patience == Patience::Interruptible && hw.interrupt_is_pending() {
+                    return Err(Stopped::Interrupted);
+                }
             }
             share.zeroing = Progress {
                 constituents: share.zeroing.constituents.saturating_add(1),
