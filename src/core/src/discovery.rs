@@ -97,9 +97,9 @@ impl<H: Hardware> Spmc<H> {
         let mut rest = bytes.as_mut_slice();
         let size = partition_info::descriptor_size(version);
         let mut written = 0u16;
-        let infos = self
-            .descriptors(uuid, version, world)
-            .skip(usize::from(start));
+        // One by one: `skip` makes the image larger by kilobytes.
+        let infos = (0..).zip(self.descriptors(uuid, version, world));
+        let infos = infos.filter_map(|(index, info)| (index >= start).then_some(info));
         for info in infos.take(partition_info::descriptors_per_call(version)) {
             partition_info::encode(version, world, &info, rest).ok_or(FfaError::NoMemory)?;
             rest = rest.get_mut(size..).unwrap_or_default();

@@ -212,6 +212,7 @@ impl Shares {
     }
 
     /// A free place, locked, for a new transaction.
+    #[inline(never)]
     fn take(&self) -> Option<Locked> {
         let mut free = self.free.lock();
         let index = usize::from((*free)?);
@@ -222,6 +223,7 @@ impl Shares {
     }
 
     /// Makes a place free, whose transaction has ended; its handle is never valid again (TX1).
+    #[inline(never)]
     fn put_back<H: Hardware>(&self, mut locked: Locked, hw: &mut H) {
         if let Some(mut share) = locked.slot.share.take() {
             share.record.truncate(0, hw);
@@ -240,6 +242,7 @@ impl Shares {
     }
 
     /// The live transaction that `handle` names.
+    #[inline(never)]
     fn find(&self, handle: Handle) -> Option<Locked> {
         let index = usize::try_from(handle.0 & u64::from(u16::MAX)).ok()?;
         let slot = self.slots.get(index)?.0.lock();
@@ -316,6 +319,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Whether the endpoint exists, alive or not.
+    #[inline(never)]
     fn knows(&self, id: EndpointId) -> bool {
         let vm = || {
             let bitmaps: &VmBitmaps = &self.normal_world.bitmaps;

@@ -44,17 +44,30 @@ pub fn encode<V: DescriptorVersion>(
     region: Option<RegionOf<impl Iterator<Item = Constituent>>>,
     out: &mut [u8],
 ) -> Option<Encoded> {
-    let count = receivers.len();
-    let start = size_of::<V::Header>().checked_add(count.checked_mul(V::RECEIVER_SIZE)?)?;
+    let count = u32::try_from(receivers.len()).ok()?;
+    let layout = V::encode(header, count);
+    encode_parts(layout.as_bytes(), V::RECEIVER_SIZE, receivers, region, out)
+}
+
+/// [`encode`], of a header that is encoded, with receivers of `size` bytes: once for all versions.
+fn encode_parts(
+    header: &[u8],
+    size: usize,
+    receivers: impl ExactSizeIterator<Item = Receiver>,
+    region: Option<RegionOf<impl Iterator<Item = Constituent>>>,
+    out: &mut [u8],
+) -> Option<Encoded> {
+    let start = header
+        .len()
+        .checked_add(receivers.len().checked_mul(size)?)?;
     let composite_offset = match &region {
         Some(_) => u32::try_from(start).ok()?,
         None => 0,
     };
-    let layout = V::encode(header, u32::try_from(count).ok()?);
-    let (head, rest) = out.split_at_mut_checked(size_of::<V::Header>())?;
-    head.copy_from_slice(layout.as_bytes());
+    let (head, rest) = out.split_at_mut_checked(header.len())?;
+    head.copy_from_slice(header);
     let (array, rest) = rest.split_at_mut_checked(start.checked_sub(head.len())?)?;
-    for (place, receiver) in array.chunks_exact_mut(V::RECEIVER_SIZE).zip(receivers) {
+    for (place, receiver) in array.chunks_exact_mut(size).zip(receivers) {
         match place.len() {
             16 => place.copy_from_slice(receiver.layout16(composite_offset).as_bytes()),
             _ => place.copy_from_slice(receiver.layout32(composite_offset).as_bytes()),

@@ -62,6 +62,7 @@ impl PageOwners {
         }
     }
 
+    #[inline(never)]
     fn give(&self, name: &str, space: Space, range: PageRange, from: PageState, to: PageState) {
         if let Err(error) = self.of(space).assign(range, from, to) {
             log::warn!("{name} cannot share {range}: {error}");
@@ -85,6 +86,7 @@ impl PageOwners {
     /// # Errors
     /// INVALID_PARAMETERS for a page that is named twice (S26), NO_MEMORY, DENIED for any other page than
     /// those expected (S27 to S29, S33 to S35); nothing has changed.
+    #[inline(never)]
     pub(super) fn claim(
         &self,
         ranges: impl Iterator<Item = PageRange> + Clone,
@@ -93,17 +95,15 @@ impl PageOwners {
     ) -> Result<Claim, FfaError> {
         let mut map = self.of(expected.space);
         let claimed = map.claim(ranges, expected, transaction, 0);
-        claimed.map_err(|error| {
-            log::debug!("refused: {error}");
-            match error {
-                ClaimError::Twice(_) => FfaError::InvalidParameters,
-                ClaimError::NoMemory => FfaError::NoMemory,
-                ClaimError::OutOfRange(_) | ClaimError::Unexpected(..) => FfaError::Denied,
-            }
+        claimed.map_err(|error| match error {
+            ClaimError::Twice(_) => FfaError::InvalidParameters,
+            ClaimError::NoMemory => FfaError::NoMemory,
+            ClaimError::OutOfRange(_) | ClaimError::Unexpected(..) => FfaError::Denied,
         })
     }
 
     /// Gives claimed pages their new state.
+    #[inline(never)]
     pub(super) fn commit(
         &self,
         claim: Claim,
@@ -124,6 +124,7 @@ impl PageOwners {
     }
 
     /// Gives pages that are in a transaction, as `from` says, the state `to`.
+    #[inline(never)]
     pub(super) fn settle(
         &self,
         ranges: impl Iterator<Item = PageRange>,
@@ -138,6 +139,7 @@ impl PageOwners {
     ///
     /// # Errors
     /// As [`claim`](Self::claim).
+    #[inline(never)]
     pub(crate) fn take_buffers(
         &self,
         ranges: impl Iterator<Item = PageRange> + Clone,
@@ -170,6 +172,7 @@ impl PageOwners {
     }
 
     /// The reverse of [`take_buffers`](Self::take_buffers).
+    #[inline(never)]
     pub(crate) fn return_buffers(
         &self,
         ranges: impl Iterator<Item = PageRange>,

@@ -282,6 +282,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// What the rules look at.
+    #[inline(never)]
     fn asking(
         &self,
         share: &Share,
@@ -338,6 +339,7 @@ impl<H: Hardware> Spmc<H> {
     /// # Errors
     /// INTERRUPTED when it is not done yet, ABORTED when the memory does not answer, NO_MEMORY when the
     /// tables may not suffice: the lender's data is not touched for a request that is refused.
+    #[inline(never)]
     fn clear_before(
         &self,
         share: &mut Share,
@@ -362,6 +364,7 @@ impl<H: Hardware> Spmc<H> {
     ///
     /// # Errors
     /// NO_MEMORY, or DENIED if something is mapped there; nothing is mapped then.
+    #[inline(never)]
     fn map_for(
         &self,
         share: &Share,

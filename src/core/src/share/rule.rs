@@ -37,9 +37,6 @@ pub(crate) const fn row<C>(
 pub(crate) fn check<C>(rules: &[Rule<C>], case: &C) -> Result<(), FfaError> {
     match rules.iter().find(|rule| !(rule.holds)(case)) {
         None => Ok(()),
-        Some(rule) => {
-            log::debug!("refused: {} ({})", rule.text, rule.id);
-            Err(rule.error)
-        }
+        Some(rule) => Err(rule.error),
     }
 }

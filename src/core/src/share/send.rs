@@ -391,26 +391,17 @@ impl<H: Hardware> Spmc<H> {
             .any(|one| one.permissions.data == DataAccess::ReadWrite);
         let device = share.memory == MemoryType::Device;
         let lend = share.kind == Kind::Lend && share.receivers == 1 && !share.clear;
-        for (holds, rule) in [
-            (
-                share.described.is_none_or(|given| given == share.memory),
-                "the memory type is the pages' (S40)",
-            ),
-            (
-                !device || lend,
-                "a device is lent to one receiver, and not zeroed (S32)",
-            ),
-            (
-                !writes || share.ceiling.write,
-                "nobody is given more than the sender has (S38)",
-            ),
-            (
-                !share.clear || share.ceiling.write,
-                "who cannot write cannot zero (S43)",
-            ),
+        for holds in [
+            // S40: the memory type is the pages'.
+            share.described.is_none_or(|given| given == share.memory),
+            // S32: a device is lent to one receiver, and not zeroed.
+            !device || lend,
+            // S38: nobody is given more than the sender has.
+            !writes || share.ceiling.write,
+            // S43: who cannot write cannot zero.
+            !share.clear || share.ceiling.write,
         ] {
             if !holds {
-                log::debug!("refused: {rule}");
                 return Err(Denied);
             }
         }
