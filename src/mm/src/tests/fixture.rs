@@ -332,7 +332,7 @@ impl<T: Stages> Fixture<T> {
     /// Runs an edit with as few free pages as it takes, after it has failed with each smaller
     /// number, and checks everything that holds of every edit. Returns its result, that number, and
     /// how often it took a page.
-    fn edit(
+    pub(super) fn edit(
         &mut self,
         mut edit: impl FnMut(&mut Self) -> Result<(), MapError>,
     ) -> (Result<(), MapError>, usize, usize) {

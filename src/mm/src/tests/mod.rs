@@ -11,3 +11,4 @@ mod shape;
 mod soak;
 mod stage1;
 mod stage2;
+mod suspend;
