@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::{EndpointId, Function, Registers, Width};
+use bulkhead_core::event::{Event, Fault, FaultKind};
 
 use crate::program::Sp;
 use crate::world::{Core, Spec};
@@ -63,9 +64,16 @@ impl Puppet {
     }
 }
 
-/// Paravirtual calls are made by HVC.
+/// Paravirtual calls are made by HVC; a partition that is to abort touches memory that does not answer.
 fn make(sp: &mut Sp, message: &Registers) -> Registers {
-    if message.x[0] >> 16 == 0 {
+    if message.x[0] == Function::Abort.id(Width::W32) {
+        let fault = Fault {
+            kind: FaultKind::External,
+            syndrome: 0,
+            address: 0,
+        };
+        sp.trap(message, Event::Fault(fault))
+    } else if message.x[0] >> 16 == 0 {
         sp.hvc(message)
     } else {
         sp.call(message)

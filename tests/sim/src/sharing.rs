@@ -421,6 +421,39 @@ impl Desk {
         Ok(found)
     }
 
+    /// [`dump`](Self::dump), and the states of the first pages of everybody's memory and of their buffers.
+    pub fn world(&self) -> String {
+        let mut text = self.dump();
+        let partitions = (0..self.puppets.len()).map(Who::Sp);
+        for who in partitions.chain([Who::Normal]) {
+            let space = if who == Who::Normal {
+                Space::NonSecure
+            } else {
+                Space::Secure
+            };
+            let own = (0..32).map(|page| who.memory() + page * PAGE);
+            let buffers = (0..2 * BUFFER_PAGES).map(|page| Self::rx_address(who) + page * PAGE);
+            for page in own.chain(buffers) {
+                text += &format!("{:?} {page:x} {:?}\n", who, self.state(space, page));
+            }
+        }
+        text
+    }
+
+    /// Has a partition end by a fault.
+    ///
+    /// # Panics
+    /// If it does not end, or is none.
+    pub fn end(&mut self, who: Who) {
+        let Who::Sp(index) = who else {
+            panic!("the normal world does not end")
+        };
+        self.puppets[index].ask(&ffa(Function::Abort, [0; 4]));
+        let request = crate::request(Width::W32, EndpointId(0), who.id(), [0; 5]);
+        let answer = self.sim.core(0).call(&request);
+        crate::assert_error(&answer, FfaError::Aborted);
+    }
+
     fn release(&mut self, who: Who) {
         let answer = self.call(who, &ffa(Function::RxRelease, [0; 4]));
         crate::assert_function(&answer, Function::Success);
