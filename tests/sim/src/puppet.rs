@@ -9,6 +9,9 @@ use bulkhead_core::event::{Event, Fault, FaultKind};
 use crate::program::Sp;
 use crate::world::{Core, Spec};
 
+/// What [`Puppet::fail`] asks for in place of a function id; no call has it.
+const FAULT: u64 = u64::MAX;
+
 /// A way to make calls as a partition. Each call is one direct request of the normal world, and made by
 /// the execution context of the core that it is made on.
 #[derive(Clone)]
@@ -46,6 +49,11 @@ impl Puppet {
         *self.call.lock().unwrap() = message.clone();
     }
 
+    /// The next request has the partition touch memory that does not answer, which ends it.
+    pub fn fail(&self) {
+        self.ask(&crate::call([FAULT, 0, 0, 0, 0, 0, 0, 0]));
+    }
+
     /// Makes a call as the partition, on this core, and returns what came back.
     ///
     /// # Panics
@@ -64,9 +72,9 @@ impl Puppet {
     }
 }
 
-/// Paravirtual calls are made by HVC; a partition that is to abort touches memory that does not answer.
+/// Paravirtual calls are made by HVC.
 fn make(sp: &mut Sp, message: &Registers) -> Registers {
-    if message.x[0] == Function::Abort.id(Width::W32) {
+    if message.x[0] == FAULT {
         let fault = Fault {
             kind: FaultKind::External,
             syndrome: 0,

@@ -448,7 +448,7 @@ impl Desk {
         let Who::Sp(index) = who else {
             panic!("the normal world does not end")
         };
-        self.puppets[index].ask(&ffa(Function::Abort, [0; 4]));
+        self.puppets[index].fail();
         let request = crate::request(Width::W32, EndpointId(0), who.id(), [0; 5]);
         let answer = self.sim.core(0).call(&request);
         crate::assert_error(&answer, FfaError::Aborted);
