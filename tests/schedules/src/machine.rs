@@ -179,6 +179,8 @@ pub struct Wires {
     pub lines: Vec<Line>,
     /// Cores that another one kicked.
     pub kicked: Vec<bool>,
+    /// Whether a core may wait for its interrupt.
+    pub spins: bool,
     /// The counter.
     pub now: u64,
     /// Whether the EL1 physical timer of the context with this number, of the partition at this index, is set and
@@ -227,6 +229,8 @@ pub struct Machine {
     pub loaded: usize,
     /// The interrupt controller.
     pub wires: Arc<Mutex<Wires>>,
+    /// Rings when an interrupt may have become pending for some core.
+    pub bell: Arc<Condvar>,
     /// What is signalled to the partition that runs.
     pub lines: Lines,
 }
@@ -239,18 +243,32 @@ impl Machine {
 
     /// The interrupt controller.
     pub fn with_wires<R>(&self, look: impl FnOnce(&mut Wires) -> R) -> R {
-        look(&mut self.wires.lock().expect("a core failed"))
+        let mut wires = self.wires.lock().expect("a core failed");
+        let result = look(&mut wires);
+        if wires.spins {
+            self.bell.notify_all();
+        }
+        result
     }
 
     /// Whether a secure interrupt is pending for the core.
     pub fn is_due(&self) -> bool {
-        let core = self.core;
-        let (bounded, deadline) = (self.bounded, self.deadline);
-        self.with_wires(|wires| {
-            let kicked = wires.kicked[core];
-            let over = bounded && deadline <= wires.now;
-            kicked || over || wires.lines.iter().any(|line| line.is_due(core))
-        })
+        self.with_wires(|wires| self.due(wires))
+    }
+
+    fn due(&self, wires: &Wires) -> bool {
+        let over = self.bounded && self.deadline <= wires.now;
+        let mut lines = wires.lines.iter();
+        wires.kicked[self.core] || over || lines.any(|line| line.is_due(self.core))
+    }
+
+    /// Whoever runs does nothing until a secure interrupt is pending for the core.
+    pub fn spin(&self) {
+        let mut wires = self.wires.lock().expect("a core failed");
+        wires.spins = true;
+        while !self.due(&wires) {
+            wires = self.bell.wait(wires).expect("a core failed");
+        }
     }
 
     fn mailbox<R>(&self, slot: usize, access: impl FnOnce(&mut Mapped) -> R) -> R {
@@ -379,10 +397,11 @@ impl Hardware for Machine {
         self.events.signal();
     }
 
-    /// Interrupts that go to this core go to another one.
+    /// Interrupts that go to this core go to another one; whoever has kicked it did so in vain.
     fn prepare_off(&mut self) {
         let own = self.core;
         self.with_wires(|wires| {
+            wires.kicked[own] = false;
             let other = usize::from(own == 0);
             let lines = wires.lines.iter_mut();
             lines

@@ -39,6 +39,8 @@ pub enum Deed {
     Ipi(usize),
     /// WFI.
     Idle,
+    /// Spins until it has handled an interrupt of its device.
+    Spin,
 }
 
 impl Deed {
@@ -48,6 +50,7 @@ impl Deed {
             Self::Ask(index) => index as u64 + 1,
             Self::Timer(ticks) => 0x80 | ticks as u64,
             Self::Ipi(index) => 0x40 | index as u64,
+            Self::Spin => 16,
             Self::Idle => 5,
             Self::Bind => 6,
             Self::Get => 7,
@@ -65,6 +68,7 @@ impl Deed {
     fn decode(byte: u64) -> Option<Self> {
         Some(match byte {
             0 => return None,
+            16 => Self::Spin,
             5 => Self::Idle,
             0x40..0x80 => Self::Ipi(usize::try_from(byte - 0x40).expect("small")),
             0x80.. => Self::Timer(u8::try_from(byte - 0x80).expect("small")),
@@ -108,6 +112,8 @@ pub enum Step {
     Timer(u8),
     /// WFI.
     Idle,
+    /// Nothing, until its device's interrupt was handled.
+    Spin,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -149,6 +155,13 @@ pub struct Local {
     got: u64,
 }
 
+impl Local {
+    /// What it does is not done.
+    pub(crate) fn again(&mut self) {
+        self.deeds = self.deeds << 8 | Deed::Spin.byte();
+    }
+}
+
 /// A turn of an execution context.
 pub struct Turn<'a> {
     /// The index of its partition.
@@ -165,12 +178,18 @@ pub struct Turn<'a> {
     pub enables: &'static [u32],
     /// A virtual interrupt is signalled.
     pub interrupted: bool,
+    /// Its handler, if it runs, faults.
+    pub fails: bool,
 }
 
 impl Turn<'_> {
     /// Runs until something reaches S-EL2. `took` is told the token of each request that arrives, `fetched` each
     /// interrupt.
     pub fn run(&mut self, took: impl FnOnce(u64), fetched: impl FnOnce(u32)) -> Step {
+        let fails = std::mem::take(&mut self.fails);
+        if fails && (self.local.handler.is_some() || self.interrupted) {
+            return Step::Fault;
+        }
         if let Some((interrupted, handling)) = self.local.handler.take() {
             match handling {
                 Handling::Getting if self.registers.x[0] == u64::from(u32::MAX) => {
@@ -358,6 +377,10 @@ impl Turn<'_> {
             Some(Deed::Idle) => {
                 self.local.stage = Stage::Working;
                 Step::Idle
+            }
+            Some(Deed::Spin) => {
+                self.local.stage = Stage::Working;
+                Step::Spin
             }
             Some(Deed::Timer(ticks)) => {
                 self.local.stage = if self.local.timer_is_on {

@@ -3,6 +3,7 @@
 
 pub mod abort;
 pub mod crossing;
+pub mod delivery;
 pub mod interrupt;
 pub mod mailbox;
 pub mod notification;

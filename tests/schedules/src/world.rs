@@ -79,6 +79,10 @@ pub enum Spec {
     MultiWithoutEntry,
     /// With one execution context and a device, whose interrupt, like its timer's, it has enabled.
     Device,
+    /// The same, and its handler faults now and then.
+    Fragile,
+    /// As [`Device`](Self::Device), but the normal world's scheduler gives it cycles for its interrupts when it waits.
+    Scheduled,
     /// With an execution context for each core and a device; it has enabled IPIs, too.
     MultiDevice,
 }
@@ -102,12 +106,20 @@ impl Spec {
     pub const fn is_multi(self) -> bool {
         !matches!(
             self,
-            Self::Single | Self::Queued | Self::Waited(_) | Self::Device
+            Self::Single
+                | Self::Queued
+                | Self::Waited(_)
+                | Self::Device
+                | Self::Fragile
+                | Self::Scheduled
         )
     }
 
     const fn has_device(self) -> bool {
-        matches!(self, Self::Device | Self::MultiDevice)
+        matches!(
+            self,
+            Self::Device | Self::Fragile | Self::Scheduled | Self::MultiDevice
+        )
     }
 
     fn interrupts(self, index: usize) -> &'static [u32] {
@@ -122,7 +134,7 @@ impl Spec {
         let all = &ENABLED[index];
         match self {
             Self::MultiDevice => all,
-            Self::Device => &all[..2],
+            Self::Device | Self::Fragile | Self::Scheduled => &all[..2],
             _ => &[],
         }
     }
@@ -200,7 +212,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         virtual_serror: false,
         interrupt_share: 25,
         other_secure_interrupts_queued: false,
-        sri_while_waiting: false,
+        sri_while_waiting: spec == Spec::Scheduled,
         sri_on_entering_wait: false,
         run_timeout_ms: None,
     }
@@ -290,6 +302,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         kicked: vec![false; cores],
         ..Wires::default()
     }));
+    let bell = Arc::default();
     let mut cores: Vec<Core> = (0..cores)
         .map(|index| Core {
             world: world.clone(),
@@ -306,6 +319,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
                 told: told.clone(),
                 loaded: 0,
                 wires: wires.clone(),
+                bell: Arc::clone(&bell),
                 lines: Lines::NONE,
             },
             got: Vec::new(),
@@ -377,7 +391,10 @@ impl Core {
     pub fn switch_off(&mut self) {
         let off = Psci::CpuOff.id(Width::W32);
         let message = framework::psci_request(EndpointId::SPMD, SPMC, off, [0; 3]);
-        let reply = self.call(&call(message));
+        self.take_interrupts();
+        self.state.normal_world = call(message);
+        // EL3 switches it off then: it takes no interrupt any more.
+        let reply = self.drive(Event::Spmd);
         assert_eq!(reply.x[0], Function::MsgSendDirectResp.id(Width::W32));
         assert_eq!(reply.x[3], 0, "CPU_OFF is not refused (DECISIONS 22)");
         self.state = CoreState::new(self.index());
@@ -613,6 +630,7 @@ impl Core {
             local: &mut context.local,
             enables: spec.enables(index),
             interrupted,
+            fails: spec == Spec::Fragile && pick(4) == 0,
         };
         let mut step = turn.run(|token| self.world.took(token), &mut fetched);
         // What does not happen: interrupts that are masked, the end of a time without bound.
@@ -641,6 +659,15 @@ impl Core {
                     rt: 1,
                     direction: Direction::Write,
                 })
+            }
+            Step::Spin => {
+                let line = device(index);
+                if self.machine.with_wires(|wires| wires.line(line).taken == 0) {
+                    context.local.again();
+                    self.machine.spin();
+                }
+                context.interrupted = Some(context.registers.clone());
+                Event::SecureInterrupt
             }
             Step::Interrupt => {
                 context.interrupted = Some(context.registers.clone());

@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 29] = [
+const MISTAKES: [Mistake; 36] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -246,7 +246,7 @@ const MISTAKES: [Mistake; 29] = [
                 let timer = all.timer(which); if timer.due <= now { timer.due = NEVER; \
                 slot.interrupts.pend(which.intid()); } }); }",
         scenario: "i18_a_timer_is_set_anew_while_it_fires_on_another_core",
-        says: "IR1",
+        says: "IR6: nobody enters 0.0 for its timer",
     },
     Mistake {
         name: "an interrupt: its partition may have ended meanwhile",
@@ -281,6 +281,66 @@ const MISTAKES: [Mistake; 29] = [
         wrong: "if !made!() { self.drop_all_interrupts(partition, hw); }",
         scenario: "i16_k8_a_partition_ends_while_it_is_interrupted",
         says: "I",
+    },
+    Mistake {
+        name: "a context that goes to wait: what became pending meanwhile is forgotten",
+        file: "schedule.rs",
+        right: "if interrupts.needs_cycles() {\n                    self.waits_with_interrupt(core, partition, slot, hw);\n                }\n                self.leave(core, hw)",
+        wrong: "if interrupts.needs_cycles() && !made!() { \
+                self.waits_with_interrupt(core, partition, slot, hw); } self.leave(core, hw)",
+        scenario: "i14_i5_an_ipi_and_a_device_interrupt_come_to_one_context",
+        says: "IR6: the scheduler is not told",
+    },
+    Mistake {
+        name: "an interrupt: the core that runs its context is not kicked",
+        file: "interrupt.rs",
+        right: "(StateName::Running, other) if other != core.index =>",
+        wrong: "(StateName::Running, other) if other != core.index && !made!() =>",
+        scenario: "i5_the_core_of_a_context_that_spins_is_kicked",
+        says: "deadlock! blocked tasks",
+    },
+    Mistake {
+        name: "an IPI: another interrupt of the context is left to the scheduler with it",
+        file: "interrupt/paravirtual.rs",
+        right: "is not left with this one.\n        self.tell(core, name, hw);",
+        wrong: "is not left with this one.\n \
+                if !made!() || slot.state() != StateName::Waiting { self.tell(core, name, hw); }",
+        scenario: "i14_i5_an_ipi_and_a_device_interrupt_come_to_one_context",
+        says: "IR6",
+    },
+    Mistake {
+        name: "CPU_OFF: nobody is told of deadlines that the core leaves",
+        file: "timer.rs",
+        right: "self.interrupts.orphans.store(true, Ordering::Release);\n            hw.kick_others();",
+        wrong: "self.interrupts.orphans.store(true, Ordering::Release); \
+                if !made!() { hw.kick_others(); }",
+        scenario: "i18_w2_the_core_that_keeps_a_deadline_goes_off",
+        says: "IR6",
+    },
+    Mistake {
+        name: "a core keeps a context's deadlines: they do not move to it",
+        file: "timer.rs",
+        right: "slot.timers.move_to(core.index);",
+        wrong: "if !made!() { slot.timers.move_to(core.index); }",
+        scenario: "i18_w2_the_core_that_keeps_a_deadline_goes_off",
+        says: "IR6",
+    },
+    Mistake {
+        name: "the end of a partition: what its handler has fetched stays active",
+        file: "virtual_interrupt.rs",
+        right: "if let Some(core) = one.acknowledged {",
+        wrong: "if let Some(core) = one.acknowledged.filter(|_| one.pending != 0 || !made!()) {",
+        scenario: "i16_ir1_a_handler_faults",
+        says: "IR2",
+    },
+    Mistake {
+        name: "NOTIFICATION_INFO_GET: the scheduler is told again only after the search",
+        file: "notify.rs",
+        right: "self.scheduler.forget();\n        if self.report_all(&mut lists).is_err() {\n            lists.more_pending();\n        }",
+        wrong: "if !made!() { self.scheduler.forget(); } if self.report_all(&mut lists).is_err() { \
+                lists.more_pending(); } if made!() { self.scheduler.forget(); }",
+        scenario: "a87_n11_the_scheduler_is_told_of_interrupts",
+        says: "N11",
     },
 ];
 

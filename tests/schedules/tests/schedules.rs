@@ -3,7 +3,7 @@
 
 use bulkhead_schedules::explore::explore;
 use bulkhead_schedules::scenarios::{
-    abort, crossing, interrupt, mailbox, notification, power, preemption, queue, version,
+    abort, crossing, delivery, interrupt, mailbox, notification, power, preemption, queue, version,
 };
 
 /// One test a scenario, of the same name.
@@ -48,4 +48,9 @@ explored! {
     interrupt::i14_contexts_interrupt_each_other,
     interrupt::w2_interrupts_come_to_a_core_that_goes_off,
     interrupt::n10_i5_the_scheduler_asks_while_interrupts_come,
+    delivery::i5_the_core_of_a_context_that_spins_is_kicked,
+    delivery::i16_ir1_a_handler_faults,
+    delivery::a87_n11_the_scheduler_is_told_of_interrupts,
+    delivery::i14_i5_an_ipi_and_a_device_interrupt_come_to_one_context,
+    delivery::i18_w2_the_core_that_keeps_a_deadline_goes_off,
 }

@@ -403,7 +403,9 @@ impl<H: Hardware> Spmc<H> {
     ) {
         if partition.config.sri_on_entering_wait || !slot.interrupts.wakes() {
             self.leave_to_scheduler(slot, hw);
-        } else {
+        }
+        // After that: what comes meanwhile is not left with an IPI.
+        if !partition.config.sri_on_entering_wait && slot.interrupts.wakes() {
             slot.interrupts.leave_to_scheduler(false);
             core.due = true;
         }

@@ -93,9 +93,9 @@ impl<H: Hardware> Spmc<H> {
         slot.interrupts.pend(paravirt::INTID_IPI);
         if slot.state() == StateName::Waiting {
             self.leave_to_scheduler(slot, hw);
-        } else {
-            self.tell(core, name, hw);
         }
+        // For another interrupt that it has pending, Bulkhead enters it: that is not left with this one.
+        self.tell(core, name, hw);
         true
     }
 }

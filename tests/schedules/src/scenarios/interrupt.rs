@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Interrupts and timers of partitions, against everything else that happens to them (I5, I16, I18, IR1 to IR6).
 
-use bulkhead_abi::{FfaError, Function};
+use bulkhead_abi::FfaError;
 use bulkhead_core::vcpu::StateName;
-use bulkhead_sim::ffa;
 
 use super::all_on;
+use super::notification::{ask, negotiate};
 use crate::program::Deed;
 use crate::rest::{self, settle};
-use crate::world::{Core, Outcome, Spec, at_once, choose, pick};
+use crate::world::{Core, Outcome, Spec, at_once, choose, device, pick};
 
 /// What a context of another partition awaits, or of the same one on another core, is a matter of luck.
-fn asked(outcome: Outcome) {
+pub(super) fn asked(outcome: Outcome) {
     assert!(
         matches!(
             outcome,
@@ -21,7 +21,7 @@ fn asked(outcome: Outcome) {
     );
 }
 
-fn ran(result: Result<(), FfaError>) {
+pub(super) fn ran(result: Result<(), FfaError>) {
     assert!(
         matches!(
             result,
@@ -33,7 +33,7 @@ fn ran(result: Result<(), FfaError>) {
 
 /// Nothing new comes: what is pending is taken, whoever has something to handle gets cycles, and then every
 /// interrupt has come once.
-fn count(mut cores: Vec<Core>) {
+pub(super) fn count(mut cores: Vec<Core>) {
     cores[0].pass(1000);
     for _ in 0..4 {
         cores.iter_mut().for_each(Core::take_interrupts);
@@ -78,17 +78,39 @@ fn count(mut cores: Vec<Core>) {
     settle(cores);
 }
 
-/// Whoever waits and has an interrupt to handle was entered, without the normal world's help (IR6).
+/// Whoever waits and has an interrupt to handle was entered, without the normal world's help (IR6) unless its manifest
+/// leaves that to it.
 fn seen_to(cores: &[Core]) {
-    for (index, partition) in cores[0].world.spmc.partitions().iter().enumerate() {
+    let world = &cores[0].world;
+    for (index, partition) in world.spmc.partitions().iter().enumerate() {
+        let waits = |number: usize| partition.vcpus()[number].state() == StateName::Waiting;
         for (number, vcpu) in partition.vcpus().iter().enumerate() {
-            let left = vcpu.state() == StateName::Waiting && vcpu.is_due();
+            let left = waits(number) && vcpu.is_due();
             assert!(!left, "IR6: nobody enters {index}.{number}");
         }
+        if world.specs[index] == Spec::Scheduled || world.is_ended(index) {
+            continue;
+        }
+        cores[0].machine.with_wires(|wires| {
+            for line in wires
+                .lines
+                .iter()
+                .filter(|line| line.intid == device(index))
+            {
+                let mut all = partition.vcpus().iter().enumerate();
+                let holder =
+                    all.find(|(number, vcpu)| waits(*number) && vcpu.interrupts.holds(line.intid));
+                assert!(holder.is_none(), "IR6: nobody enters {index} for {line:?}");
+            }
+            for ((of, number), set) in &wires.timers {
+                let left = *of == index && *set && waits(*number);
+                assert!(!left, "IR6: nobody enters {index}.{number} for its timer");
+            }
+        });
     }
 }
 
-fn devices_are(cores: &[Core], level: bool) {
+pub(super) fn devices_are(cores: &[Core], level: bool) {
     cores[0].machine.with_wires(|wires| {
         wires.lines.iter_mut().for_each(|line| line.level = level);
     });
@@ -217,11 +239,12 @@ pub fn w2_interrupts_come_to_a_core_that_goes_off() {
 
 /// The scheduler asks whom to run while interrupts come.
 pub fn n10_i5_the_scheduler_asks_while_interrupts_come() {
-    let cores = all_on(&[Spec::Device, Spec::Notified], 2);
+    let mut cores = all_on(&[Spec::Device, Spec::Notified], 2);
+    negotiate(&mut cores[0]);
     let (cores, _) = at_once(cores, |core| {
         for _ in 0..2 {
             if core.index() == 0 {
-                core.call(&ffa(Function::NotificationInfoGet, [0; 4]));
+                ask(core);
                 asked(core.ask(0, &[]));
             } else {
                 core.raise(0, pick(2));

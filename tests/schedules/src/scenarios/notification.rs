@@ -29,11 +29,16 @@ fn make(core: &mut Core, message: &Registers) -> Result<(), FfaError> {
     }
 }
 
+/// The normal world speaks 1.2.
+pub(super) fn negotiate(core: &mut Core) {
+    let version = u64::from(Version::V1_2.to_word());
+    core.call(&ffa(Function::Version, [version, 0, 0, 0]));
+}
+
 /// A system with a partition that receives from the normal world, which speaks 1.2.
 fn receiving(cores: usize) -> Vec<Core> {
     let mut cores = all_on(&[Spec::Notified], cores);
-    let version = u64::from(Version::V1_2.to_word());
-    cores[0].call(&ffa(Function::Version, [version, 0, 0, 0]));
+    negotiate(&mut cores[0]);
     assert_eq!(cores[0].ask(RECEIVER, &[Deed::Bind]), DONE);
     cores
 }
@@ -45,7 +50,7 @@ fn set(core: &mut Core, bit: u32) {
 }
 
 /// Whether the scheduler was told that something is pending which it had not been told.
-fn ask(core: &mut Core) -> bool {
+pub(super) fn ask(core: &mut Core) -> bool {
     let told = core.machine.told.clone();
     told.lock().expect("a core failed").push(Told::Asked);
     let outcome = make(core, &ffa(Function::NotificationInfoGet, [0; 4]));
