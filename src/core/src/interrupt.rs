@@ -26,6 +26,7 @@ use crate::partition::{Health, Partition};
 use crate::spmc::{CoreState, Spmc, deadline};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef, VcpuState};
+use crate::virtual_interrupt::Ended;
 
 /// What all cores share of interrupts.
 #[derive(Debug)]
@@ -100,7 +101,23 @@ impl<H: Hardware> Spmc<H> {
         else {
             return self.unowned_interrupt(intid, hw);
         };
-        slot.interrupts.raise(intid, Some(core.index));
+        let active = Ended {
+            intid,
+            core: core.index,
+        };
+        self.pend_physical(core, partition, (name, slot), active, hw);
+    }
+
+    /// The physical interrupt `active` becomes pending in the context of `slot`.
+    pub(crate) fn pend_physical(
+        &self,
+        core: &mut CoreState<H>,
+        partition: &Partition<H>,
+        (name, slot): (VcpuRef, &Vcpu<H>),
+        active: Ended,
+        hw: &mut H,
+    ) {
+        slot.interrupts.raise(active.intid, Some(active.core));
         // Whoever ends the partition drops what is pending after it said so, or it is dropped here (I16).
         if partition.health() == Health::Aborted {
             return self.drop_interrupts(slot, hw);

@@ -32,6 +32,7 @@ impl<H: Hardware> Spmc<H> {
         for (index, partition) in self.partitions.iter().enumerate().skip(start) {
             if let Some(current) = self.starting(core, index, partition) {
                 core.booting = Some(index.saturating_add(1));
+                self.move_interrupts(core, index, partition, hw);
                 let action = self.run(core, current, hw);
                 core.set_bound(Some(deadline(hw, self.init_timeout_ms)), hw);
                 return action;
@@ -125,32 +126,31 @@ impl<H: Hardware> Spmc<H> {
             if !partition.is_multi_core() {
                 let _ = self.release_chain(core, slot);
             } else if partition.secondary_entry().is_some() && switch_off(core, slot).is_ok() {
-                self.move_interrupts(core, index, partition, slot, hw);
+                self.move_interrupts(core, index, partition, hw);
             }
         }
     }
 
-    /// A context that is off leaves the interrupts of its partition's devices to another one; without any, they
-    /// may fire again.
+    /// Contexts that are off leave the interrupts of their partition's devices to one that is not; without any, until
+    /// one starts.
     fn move_interrupts(
         &self,
         core: &mut CoreState<H>,
         index: usize,
         partition: &Partition<H>,
-        slot: &Vcpu<H>,
         hw: &mut H,
     ) {
-        let others = || (0..).zip(partition.vcpus.iter());
-        let other = others().find(|(vcpu, other)| {
-            *vcpu != core.index && !matches!(other.state(), StateName::Off | StateName::Aborted)
-        });
-        while let Some((ended, pending)) = slot.interrupts.take_physical() {
-            match other {
-                Some((vcpu, other)) if pending => {
-                    other.interrupts.raise(ended.intid, Some(ended.core));
-                    if let Some(name) = VcpuRef::new(index, vcpu) {
-                        self.tell(core, name, hw);
-                    }
+        let all = || (0..).zip(partition.vcpus.iter());
+        let is_off = |slot: &Vcpu<H>| slot.state() == StateName::Off;
+        // Again: the one that has it now may have gone off meanwhile.
+        while let Some((vcpu, other)) = all().find(|(_, slot)| !is_off(slot))
+            && let Some((ended, pending)) = all()
+                .filter(|(_, slot)| is_off(slot))
+                .find_map(|(_, slot)| slot.interrupts.take_physical())
+        {
+            match VcpuRef::new(index, vcpu) {
+                Some(name) if pending => {
+                    self.pend_physical(core, partition, (name, other), ended, hw);
                 }
                 _ => hw.deactivate(ended.intid, ended.core),
             }

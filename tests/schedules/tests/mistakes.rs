@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 36] = [
+const MISTAKES: [Mistake; 38] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -116,7 +116,7 @@ const MISTAKES: [Mistake; 36] = [
         right: "if continues_on(*core, index) && !by_partition =>",
         wrong: "if continues_on(*core, index) && !by_partition && !made!() =>",
         scenario: "c7_a_partition_ends_while_it_is_preempted",
-        says: "Error(Aborted)",
+        says: "PG1: a preempted chain does not end",
     },
     Mistake {
         name: "FFA_RUN: what was preempted goes on on any core",
@@ -180,7 +180,7 @@ const MISTAKES: [Mistake; 36] = [
                 let queue = if made!() && nobody { drop(queue); None } else { queue }; \
                 let action = self.finish_only(core, hw, write);",
         scenario: "e16_three_cores_wait_for_one_partition",
-        says: "E-16",
+        says: "deadlock! blocked tasks",
     },
     Mistake {
         name: "queue: a request that is resumed keeps its place",
@@ -268,9 +268,9 @@ const MISTAKES: [Mistake; 36] = [
     Mistake {
         name: "an interrupt: it is made pending twice",
         file: "interrupt.rs",
-        right: "slot.interrupts.raise(intid, Some(core.index));",
-        wrong: "slot.interrupts.raise(intid, Some(core.index)); \
-                if made!() { slot.interrupts.raise(intid, Some(core.index)); }",
+        right: "slot.interrupts.raise(active.intid, Some(active.core));",
+        wrong: "slot.interrupts.raise(active.intid, Some(active.core)); \
+                if made!() { slot.interrupts.raise(active.intid, Some(active.core)); }",
         scenario: "i5_a_device_interrupts_a_partition_that_waits_or_runs",
         says: "I",
     },
@@ -324,6 +324,22 @@ const MISTAKES: [Mistake; 36] = [
         wrong: "if !made!() { slot.timers.move_to(core.index); }",
         scenario: "i18_w2_the_core_that_keeps_a_deadline_goes_off",
         says: "IR6",
+    },
+    Mistake {
+        name: "CPU_ON: what contexts that are off have pending stays with them",
+        file: "power.rs",
+        right: "self.move_interrupts(core, index, partition, hw);\n                let action",
+        wrong: "if !made!() { self.move_interrupts(core, index, partition, hw); }\n let action",
+        scenario: "w2_i5_an_interrupt_comes_while_contexts_go_off",
+        says: "IR6",
+    },
+    Mistake {
+        name: "HF_INTERRUPT_ENABLE: the partition may have ended meanwhile",
+        file: "interrupt/paravirtual.rs",
+        right: "if enable && partition.health() == Health::Aborted {",
+        wrong: "if enable && partition.health() == Health::Aborted && !made!() {",
+        scenario: "i16_w1_a_context_enables_its_interrupt_while_its_partition_ends",
+        says: "I16",
     },
     Mistake {
         name: "the end of a partition: what its handler has fetched stays active",

@@ -52,5 +52,7 @@ explored! {
     delivery::i16_ir1_a_handler_faults,
     delivery::a87_n11_the_scheduler_is_told_of_interrupts,
     delivery::i14_i5_an_ipi_and_a_device_interrupt_come_to_one_context,
+    delivery::i16_w1_a_context_enables_its_interrupt_while_its_partition_ends,
     delivery::i18_w2_the_core_that_keeps_a_deadline_goes_off,
+    delivery::w2_i5_an_interrupt_comes_while_contexts_go_off,
 }

@@ -5,7 +5,7 @@ use bulkhead_abi::paravirt::{self, Line, Paravirt, Reconfigure};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::Partition;
+use crate::partition::{Health, Partition};
 use crate::spmc::{CoreState, Spmc};
 use crate::vcpu::{StateName, VcpuRef};
 
@@ -40,7 +40,7 @@ impl<H: Hardware> Spmc<H> {
                 let known = slot.interrupts.enable(intid, line, enable);
                 if known && has(partition, intid) {
                     let anywhere = enable || is_enabled(partition, vcpu, intid);
-                    hw.enable_interrupt(intid, index, anywhere);
+                    enable_physical(partition, intid, anywhere, index, hw);
                 }
                 known
             }),
@@ -100,6 +100,21 @@ impl<H: Hardware> Spmc<H> {
     }
 }
 
+/// Enables the physical interrupt `intid` of the partition on `core`, or disables it.
+fn enable_physical<H: Hardware>(
+    partition: &Partition<H>,
+    intid: u32,
+    enable: bool,
+    core: usize,
+    hw: &mut H,
+) {
+    hw.enable_interrupt(intid, core, enable);
+    // Whoever ends the partition disables it after it said so, or it is disabled here (I16).
+    if enable && partition.health() == Health::Aborted {
+        hw.enable_interrupt(intid, core, false);
+    }
+}
+
 /// Whether `intid` is a device's of the partition.
 fn has<H: Hardware>(partition: &Partition<H>, intid: u32) -> bool {
     partition.config.interrupts.contains(&intid)
@@ -137,7 +152,7 @@ fn reconfigure<H: Hardware>(
         }
         (Reconfigure::SecurityState, 0) => true,
         (Reconfigure::Enable, 0 | 1) => {
-            hw.enable_interrupt(intid, core, value == 1);
+            enable_physical(partition, intid, value == 1, core, hw);
             true
         }
         (Reconfigure::SecurityState | Reconfigure::Enable, _) => false,

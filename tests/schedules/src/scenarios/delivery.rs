@@ -4,12 +4,12 @@
 
 use bulkhead_core::vcpu::StateName;
 
-use super::all_on;
 use super::interrupt::{asked, count, devices_are, ran};
 use super::notification::{ask, negotiate};
+use super::{all_on, interrupt};
 use crate::machine::Told;
 use crate::program::Deed;
-use crate::world::{Core, Spec, at_once, choose, device, pick};
+use crate::world::{Core, Spec, at_once, boot, choose, device, pick};
 
 /// A context does nothing until its interrupt, which another core takes, has come: that core kicks this one.
 pub fn i5_the_core_of_a_context_that_spins_is_kicked() {
@@ -112,6 +112,19 @@ pub fn i14_i5_an_ipi_and_a_device_interrupt_come_to_one_context() {
     count(cores);
 }
 
+/// A context that starts enables its interrupt while its partition ends on another core.
+pub fn i16_w1_a_context_enables_its_interrupt_while_its_partition_ends() {
+    let cores = boot(&[Spec::MultiDevice], 2);
+    let (cores, _) = at_once(cores, |core| {
+        if core.index() == 0 {
+            asked(core.ask(0, &[Deed::Fault]));
+        } else {
+            core.switch_on();
+        }
+    });
+    count(cores);
+}
+
 /// The cores that are on.
 fn on(cores: Vec<Core>, on: &[bool]) -> Vec<Core> {
     let all = cores.into_iter().zip(on);
@@ -143,6 +156,31 @@ pub fn i18_w2_the_core_that_keeps_a_deadline_goes_off() {
                 core.switch_off();
             }
             !off
+        }
+    });
+    count(on(cores, &left));
+}
+
+/// A core that comes on takes an interrupt before its own context is there, while the others go off.
+pub fn w2_i5_an_interrupt_comes_while_contexts_go_off() {
+    let mut cores = boot(&[Spec::Multi, Spec::MultiDevice], 3);
+    cores[1].switch_on();
+    interrupt::devices_are(&cores, pick(2) == 0);
+    let (cores, left) = at_once(cores, |core| match core.index() {
+        2 => {
+            core.raise(1, 2);
+            core.switch_on();
+            core.take_interrupts();
+            true
+        }
+        1 if pick(3) == 0 => {
+            asked(core.ask(1, &[Deed::Fault]));
+            true
+        }
+        _ => {
+            core.take_interrupts();
+            core.switch_off();
+            false
         }
     });
     count(on(cores, &left));
