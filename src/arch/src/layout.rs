@@ -18,8 +18,8 @@ pub const IMAGE_BASE: usize = 0xffff_ff80_0000_0000;
 pub const VA_BITS: u64 = 39;
 /// The size of a page.
 pub const PAGE_SIZE: usize = 4096;
-/// The size of a core's stack.
-pub const STACK_SIZE: usize = 16 * 1024;
+/// The size of a core's stack. FFA_MEM_RETRIEVE_REQ goes deepest, with three staged pages: 19 KiB of frames.
+pub const STACK_SIZE: usize = 32 * 1024;
 /// The size of the boot core's stack: it parses manifests.
 pub const BOOT_STACK_SIZE: usize = 64 * 1024;
 /// Stacks start at multiples of twice this, and are no larger: in a stack this bit of SP is clear, and
