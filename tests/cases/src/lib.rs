@@ -88,6 +88,7 @@ const TESTS: &[&[Case]] = &[
     misbehaviour::CASES,
     containment::CASES,
     cores::CASES,
+    sharing::ends::CASES,
     stress::CASES,
     state::SUMMARY,
 ];

@@ -21,6 +21,8 @@ use crate::partition_world::PartitionWorld;
 use crate::protocol::Caller;
 use crate::{cases, ensure, fail};
 
+pub(crate) mod ends;
+
 cases! {
     a43_three_partitions_read_and_write_what_the_normal_world_shares: [borrow_half, leave_half];
     a41_t8_t9_a_partition_lends_and_finds_zeroes: [borrow_half, leave_half, lend_half, reclaim_half];
@@ -313,7 +315,7 @@ fn leave_half(world: &mut PartitionWorld, [handle, flags, keep]: [u64; 3]) -> Te
     Ok([reply.error().unwrap_or(0) as u32 as u64, 0, 0, 0])
 }
 
-/// Lends two pages of its own, of which one is between them: the handle.
+/// Lends two pages of its own, of which one is between them: the handle, and their addresses.
 fn lend_half(world: &mut PartitionWorld, [to, flags, _]: [u64; 3]) -> TestResult<[u64; 4]> {
     world.call(rxtx_map(Width::W64)).succeeded()?;
     for (number, page) in (0..).zip(&OWN) {
@@ -333,7 +335,7 @@ fn lend_half(world: &mut PartitionWorld, [to, flags, _]: [u64; 3]) -> TestResult
     let version = world.version;
     let handle = send.handle(world, version)?;
     world.ffa(Function::RxtxUnmap, []).succeeded()?;
-    Ok([handle.0, 0, 0, 0])
+    Ok([handle.0, OWN[0].address(), OWN[2].address(), 0])
 }
 
 /// Reclaims what it lent: the status, and the first word of each page.
