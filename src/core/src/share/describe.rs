@@ -13,7 +13,7 @@ use bulkhead_abi::memory::{Flags, Handle, Header, Receiver};
 use bulkhead_mm::attrs::{MemoryType, Space};
 
 use super::borrower::Borrowers;
-use super::send::PART;
+use super::send::{MORE, PART};
 use super::{Kind, Share};
 use crate::hardware::Hardware;
 use crate::spmc::Spmc;
@@ -105,6 +105,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// Writes the constituents from `told` on to RX, from `offset` on, and clears the rest of it.
+    #[inline(never)]
     fn write_constituents(
         share: &Share,
         slot: usize,
@@ -113,7 +114,7 @@ impl<H: Hardware> Spmc<H> {
         mut told: u32,
         hw: &mut H,
     ) -> Result<(u32, usize), FfaError> {
-        let mut bytes = [0; PART];
+        let mut bytes = [0; MORE];
         while told < share.constituents {
             let part = bytes.len().min(room.saturating_sub(offset));
             let part = bytes.get_mut(..part).ok_or(NoMemory)?;

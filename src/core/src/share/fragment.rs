@@ -6,7 +6,7 @@ use bulkhead_abi::EndpointId;
 use bulkhead_abi::FfaError::{self, Aborted, InvalidParameters, NoMemory};
 use bulkhead_abi::memory::registers::Fragment;
 
-use super::send::{PART, Reader, no_memory, tx_bytes};
+use super::send::{MORE, Reader, no_memory, tx_bytes};
 use super::{Domain, Locked, Phase};
 use crate::event::Action;
 use crate::hardware::Hardware;
@@ -80,7 +80,7 @@ impl<H: Hardware> Spmc<H> {
         let length = share.record.len();
         let mut expected = before;
         let mut add = || {
-            let mut bytes = [0; PART];
+            let mut bytes = [0; MORE];
             if reader.end == 0 {
                 return Err(InvalidParameters);
             }

@@ -23,8 +23,10 @@ use crate::mailbox::Mailbox;
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc};
 
-/// A part of a descriptor that is read at a time, in bytes.
+/// The first part of a descriptor that is read, in bytes: header and receivers are in it.
 pub(super) const PART: usize = 4096;
+/// What is read or written at a time of the constituents behind it, in bytes: the stack of a core is small.
+pub(super) const MORE: usize = 1024;
 /// How many receivers fit into the first part.
 pub(super) const MAXIMUM_RECEIVERS: u32 = 126;
 
@@ -253,7 +255,7 @@ impl<H: Hardware> Spmc<H> {
         }
         let mut expected = region.expected;
         share.add(&region.constituents, hw).map_err(no_memory)?;
-        let mut bytes = [0; PART];
+        let mut bytes = [0; MORE];
         while let Some(part) = reader.next(&mut bytes, hw)? {
             let constituents = expected.take(part)?;
             share.add(&constituents, hw).map_err(no_memory)?;
