@@ -142,11 +142,13 @@ impl<H: Hardware> Spmc<H> {
     ) {
         let all = || (0..).zip(partition.vcpus.iter());
         let is_off = |slot: &Vcpu<H>| slot.state() == StateName::Off;
+        // Only this core's own stays off meanwhile; another may have started, and handle what it fetched.
+        let own = partition.vcpu_for_core(core.index);
         // Again: the one that has it now may have gone off meanwhile.
         while let Some((vcpu, other)) = all().find(|(_, slot)| !is_off(slot))
             && let Some((ended, pending)) = all()
                 .filter(|(_, slot)| is_off(slot))
-                .find_map(|(_, slot)| slot.interrupts.take_physical())
+                .find_map(|(vcpu, slot)| slot.interrupts.take_physical(vcpu == own))
         {
             match VcpuRef::new(index, vcpu) {
                 Some(name) if pending => {

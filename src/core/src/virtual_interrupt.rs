@@ -298,10 +298,14 @@ impl VirtualInterrupts {
     }
 
     /// Takes one whose physical interrupt is active out: it is not pending or active here any more. The second
-    /// value tells whether it was pending.
-    pub(crate) fn take_physical(&self) -> Option<(Ended, bool)> {
+    /// value tells whether it was pending. One that was fetched is taken only if `fetched_too`: unless the context
+    /// cannot run, it handles that.
+    pub(crate) fn take_physical(&self, fetched_too: bool) -> Option<(Ended, bool)> {
         self.change(|all| {
-            let one = all.iter_mut().find(|one| one.acknowledged.is_some())?;
+            let is_wanted = |one: &&mut VirtualInterrupt| {
+                one.acknowledged.is_some() && (fetched_too || one.pending != 0)
+            };
+            let one = all.iter_mut().find(is_wanted)?;
             let ended = Ended {
                 intid: one.intid,
                 core: one.acknowledged.take()?,
