@@ -35,7 +35,6 @@ use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 use bulkhead_mm::owner::{Hold, Owner, PageState, Transaction};
 
 use crate::hardware::Hardware;
-use crate::notify::VmBitmaps;
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::{Mutex, MutexGuard};
@@ -106,22 +105,25 @@ struct Share {
 }
 
 impl Share {
+    /// Where the constituents begin in the record.
+    const fn first(&self) -> u32 {
+        self.receivers.saturating_mul(2)
+    }
+
     /// The pages, in the sender's order.
     fn ranges<'a, H: Hardware>(&self, hw: &'a H) -> Ranges<'a, H> {
-        let first = self.receivers.saturating_mul(2);
-        Ranges::new(self.record.pairs(first, u32::MAX, hw), hw)
+        Ranges::new(self.record.pairs(self.first(), u32::MAX, hw), hw)
     }
 
     /// The constituents from `start` on.
     fn described<'a, H: Hardware>(&self, start: u32, hw: &'a H) -> Described<'a, H> {
-        let first = self.receivers.saturating_mul(2).saturating_add(start);
+        let first = self.first().saturating_add(start);
         Described(Ranges::new(self.record.pairs(first, u32::MAX, hw), hw))
     }
 
     /// How many constituents there are so far.
     fn received(&self) -> u32 {
-        let first = self.receivers.saturating_mul(2);
-        self.record.len().saturating_sub(first)
+        self.record.len().saturating_sub(self.first())
     }
 
     /// What the pages are to the ownership map while they are in the transaction at `index`.
@@ -291,6 +293,14 @@ impl Domain {
         }
     }
 
+    /// The sender as registers of fragments name it: to and by partitions, not at all (F4).
+    const fn names(self, sender: EndpointId) -> EndpointId {
+        match self {
+            Self::NormalWorld => sender,
+            Self::Partition(..) => EndpointId(0),
+        }
+    }
+
     fn owner(self) -> Owner {
         match self {
             Self::NormalWorld => Owner::NormalWorld,
@@ -322,8 +332,8 @@ impl<H: Hardware> Spmc<H> {
     #[inline(never)]
     fn knows(&self, id: EndpointId) -> bool {
         let vm = || {
-            let bitmaps: &VmBitmaps = &self.normal_world.bitmaps;
-            self.normal_world.vm(id).is_some() || bitmaps.find(id).is_some()
+            let known = &self.normal_world;
+            known.vm(id).is_some() || known.bitmaps.find(id).is_some()
         };
         id == EndpointId::NORMAL_WORLD || self.find(id).is_some() || (!id.is_secure() && vm())
     }
@@ -344,21 +354,41 @@ impl<H: Hardware> Spmc<H> {
     fn resume_sender(&self, share: &Share, hw: &mut H) {
         if let (Some((index, _)), Kind::Lend | Kind::Donate) = (self.find(share.sender), share.kind)
         {
-            let all = u32::MAX;
-            let first = share.receivers.saturating_mul(2);
-            let mut pairs = share.record.pairs(first, all, hw);
-            while let Some(range) = pairs.next(hw).and_then(record::range) {
-                hw.resume(index, share.space, range);
-            }
+            Self::for_each_range(share, hw, |hw, range| hw.resume(index, share.space, range));
         }
     }
 
     /// Calls `act` for each range of the transaction.
     fn for_each_range(share: &Share, hw: &mut H, mut act: impl FnMut(&mut H, PageRange)) {
-        let first = share.receivers.saturating_mul(2);
-        let mut pairs = share.record.pairs(first, u32::MAX, hw);
+        let mut pairs = share.record.pairs(share.first(), u32::MAX, hw);
         while let Some(range) = pairs.next(hw).and_then(record::range) {
             act(hw, range);
         }
+    }
+
+    /// Calls `act` for each range of the transaction, and if one fails, `undo` for those before it.
+    ///
+    /// # Errors
+    /// That of `act`.
+    fn try_each_range(
+        share: &Share,
+        hw: &mut H,
+        mut act: impl FnMut(&mut H, PageRange) -> Result<(), FfaError>,
+        mut undo: impl FnMut(&mut H, PageRange),
+    ) -> Result<(), FfaError> {
+        let first = share.first();
+        let mut done = 0_u32;
+        let mut pairs = share.record.pairs(first, u32::MAX, hw);
+        while let Some(range) = pairs.next(hw).and_then(record::range) {
+            if let Err(error) = act(hw, range) {
+                let mut pairs = share.record.pairs(first, done, hw);
+                while let Some(range) = pairs.next(hw).and_then(record::range) {
+                    undo(hw, range);
+                }
+                return Err(error);
+            }
+            done = done.saturating_add(1);
+        }
+        Ok(())
     }
 }

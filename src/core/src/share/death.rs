@@ -41,8 +41,8 @@ impl<H: Hardware> Spmc<H> {
                 // The pages are its own; the rest of their description goes with it.
                 self.shares.put_back(locked, hw);
             } else {
-                // To the end; memory that does not answer is given back as it is.
-                let _ = self.leave_pages(locked, borrower, Patience::ToTheEnd, hw);
+                // Nothing stops it.
+                let _ = self.leave_pages(locked, borrower, Patience::WhatAnswers, hw);
             }
         }
     }
@@ -50,7 +50,7 @@ impl<H: Hardware> Spmc<H> {
     /// Wipes the pages of a dead sender that nobody has any more. They stay its own, and it never runs.
     pub(super) fn end_orphan(&self, index: usize, share: &mut Share, hw: &mut H) {
         if share.memory == MemoryType::Normal {
-            let _ = Self::zero(share, Patience::ToTheEnd, hw);
+            let _ = Self::zero(share, Patience::WhatAnswers, hw);
         }
         self.release(index, share, hw);
     }

@@ -32,11 +32,7 @@ impl<H: Hardware> Spmc<H> {
         let room = tx_bytes(&mailbox)?;
         let mut locked = self.shares.find(call.handle).ok_or(InvalidParameters)?;
         let share = locked.share()?;
-        let named = match domain {
-            Domain::NormalWorld => share.sender,
-            Domain::Partition(..) => EndpointId(0),
-        };
-        let own = domain.speaks_for(share.sender) && call.endpoint == named;
+        let own = domain.speaks_for(share.sender) && call.endpoint == domain.names(share.sender);
         if !own || !matches!(share.phase, Phase::Filling(_)) || self.is_ended(domain) {
             return Err(InvalidParameters);
         }
@@ -150,10 +146,7 @@ impl<H: Hardware> Spmc<H> {
         let answer = Fragment {
             handle: call.handle,
             position: length,
-            endpoint: match domain {
-                Domain::NormalWorld => share.sender,
-                Domain::Partition(..) => EndpointId(0),
-            },
+            endpoint: domain.names(share.sender),
         };
         if share.phase == Phase::Taken && told == share.constituents {
             self.shares.put_back(locked, hw);

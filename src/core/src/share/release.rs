@@ -206,7 +206,12 @@ impl<H: Hardware> Spmc<H> {
             },
         )?;
         if !filling {
-            match self.clear_for_owner(share, clears, patience, hw) {
+            let cleared = if clears {
+                Self::zero(share, patience, hw)
+            } else {
+                Ok(())
+            };
+            match cleared {
                 Err(Stopped::Interrupted) => {
                     drop(locked);
                     return Ok(self.call_again(core));
@@ -219,19 +224,6 @@ impl<H: Hardware> Spmc<H> {
         }
         self.shares.put_back(locked, hw);
         Ok(self.succeed(core, [0; 6]))
-    }
-
-    fn clear_for_owner(
-        &self,
-        share: &mut Share,
-        clears: bool,
-        patience: Patience,
-        hw: &mut H,
-    ) -> Result<(), Stopped> {
-        if clears {
-            Self::zero(share, patience, hw)?;
-        }
-        Ok(())
     }
 
     /// The pages are their owner's alone again.

@@ -18,7 +18,7 @@ use super::describe::Reply;
 use super::rule::{Rule, check, row};
 use super::send::{MAXIMUM_RECEIVERS, PART, memory_type};
 use super::zero::{Progress, Stopped};
-use super::{Domain, Kind, Locked, Phase, Share, record};
+use super::{Domain, Kind, Locked, Phase, Share};
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::spmc::{CoreState, Spmc};
@@ -376,26 +376,12 @@ impl<H: Hardware> Spmc<H> {
         let Domain::Partition(index, _) = domain else {
             return Ok(());
         };
-        let first = share.receivers.saturating_mul(2);
-        let mut pairs = share.record.pairs(first, u32::MAX, hw);
-        let mut done = 0_u32;
-        let mut error = None;
-        while let Some(range) = pairs.next(hw).and_then(record::range) {
-            let mapped = hw.map_borrowed(index, share.space, range, share.memory, permissions);
-            if let Err(refused) = mapped {
-                error = Some(refused);
-                break;
-            }
-            done = done.saturating_add(1);
-        }
-        let Some(error) = error else {
-            return Ok(());
-        };
-        let mut pairs = share.record.pairs(first, done, hw);
-        while let Some(range) = pairs.next(hw).and_then(record::range) {
-            hw.unmap_borrowed(index, share.space, range);
-        }
-        Err(error)
+        Self::try_each_range(
+            share,
+            hw,
+            |hw, range| hw.map_borrowed(index, share.space, range, share.memory, permissions),
+            |hw, range| hw.unmap_borrowed(index, share.space, range),
+        )
     }
 
     /// The pages of a donation become the receiver's.

@@ -280,10 +280,7 @@ impl<H: Hardware> Spmc<H> {
             let (low, high) = handle.to_words();
             return Ok(self.succeed(core, [u64::from(low), u64::from(high), 0, 0, 0, 0]));
         }
-        let endpoint = match domain {
-            Domain::NormalWorld => share.sender,
-            Domain::Partition(..) => EndpointId(0),
-        };
+        let endpoint = domain.names(share.sender);
         let answer = Fragment {
             handle,
             position: share
@@ -360,7 +357,7 @@ impl<H: Hardware> Spmc<H> {
             .owners
             .claim(share.ranges(hw), owned, transaction(index))?;
         if let (Domain::Partition(partition, _), Kind::Lend | Kind::Donate) = (domain, share.kind)
-            && let Err(error) = suspend(partition, share, hw)
+            && let Err(error) = Self::take_from_sender(partition, share, hw)
         {
             self.owners.cancel(claim, share.ranges(hw), share.space);
             return Err(error);
@@ -369,6 +366,20 @@ impl<H: Hardware> Spmc<H> {
         self.owners.commit(claim, share.ranges(hw), state);
         share.phase = Phase::Sent;
         Ok(())
+    }
+
+    /// Takes the pages from the sender's stage 2.
+    ///
+    /// # Errors
+    /// NO_MEMORY when a block cannot be split for want of a page, and DENIED for a page that is not there any
+    /// more; all pages are back then.
+    fn take_from_sender(partition: usize, share: &Share, hw: &mut H) -> Result<(), FfaError> {
+        Self::try_each_range(
+            share,
+            hw,
+            |hw, range| hw.suspend(partition, share.space, range),
+            |hw, range| hw.resume(partition, share.space, range),
+        )
     }
 
     /// What the pages of a sender of the normal world are: its memory by the manifest, identity-mapped
@@ -458,35 +469,6 @@ const fn both(one: Permissions, other: Permissions) -> Permissions {
         write: one.write && other.write,
         execute: one.execute && other.execute,
     }
-}
-
-/// Takes the pages from the sender's stage 2.
-///
-/// # Errors
-/// NO_MEMORY when a block cannot be split for want of a page, and DENIED for a page that is not there any
-/// more; all pages are back then.
-fn suspend<H: Hardware>(partition: usize, share: &Share, hw: &mut H) -> Result<(), FfaError> {
-    let first = share.receivers.saturating_mul(2);
-    let mut done = 0_u32;
-    let mut error = None;
-    let mut pairs = share.record.pairs(first, u32::MAX, hw);
-    while let Some(range) = pairs.next(hw).and_then(record::range) {
-        match hw.suspend(partition, share.space, range) {
-            Ok(()) => done = done.saturating_add(1),
-            Err(refused) => {
-                error = Some(refused);
-                break;
-            }
-        }
-    }
-    let Some(error) = error else {
-        return Ok(());
-    };
-    let mut pairs = share.record.pairs(first, done, hw);
-    while let Some(range) = pairs.next(hw).and_then(record::range) {
-        hw.resume(partition, share.space, range);
-    }
-    Err(error)
 }
 
 impl Share {

@@ -33,8 +33,10 @@ pub(super) enum Stopped {
 /// Who may interrupt zeroing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Patience {
-    /// Nobody: a call of the normal world, and the end of a partition, take as long as they take.
+    /// Nobody: a call of the normal world takes as long as it takes.
     ToTheEnd,
+    /// Nobody, and memory that does not answer is passed over: a partition has ended, and what it had goes back.
+    WhatAnswers,
     /// Interrupts; some is zeroed before each, so that a storm of them does not stop it.
     Interruptible,
 }
@@ -53,14 +55,14 @@ impl<H: Hardware> Spmc<H> {
     /// # Errors
     /// [`Stopped`]; how far it came is noted.
     pub(super) fn zero(share: &mut Share, patience: Patience, hw: &mut H) -> Result<(), Stopped> {
-        let first = share
-            .receivers
-            .saturating_mul(2)
-            .saturating_add(share.zeroing.constituents);
+        let first = share.first().saturating_add(share.zeroing.constituents);
         let mut pairs = share.record.pairs(first, u32::MAX, hw);
         while let Some(range) = pairs.next(hw).and_then(record::range) {
             while let Some(piece) = piece(range, share.zeroing.bytes) {
-                hw.zero(share.space, piece).map_err(|_| Stopped::Fault)?;
+                let zeroed = hw.zero(share.space, piece);
+                if zeroed.is_err() && patience != Patience::WhatAnswers {
+                    return Err(Stopped::Fault);
+                }
                 share.zeroing.bytes = share.zeroing.bytes.saturating_add(piece.bytes());
                 if patience == Patience::Interruptible && hw.interrupt_is_pending() {
                     return Err(Stopped::Interrupted);
