@@ -59,9 +59,14 @@ impl<H: Hardware> Spmc<H> {
         let mut pairs = share.record.pairs(first, u32::MAX, hw);
         while let Some(range) = pairs.next(hw).and_then(record::range) {
             while let Some(piece) = piece(range, share.zeroing.bytes) {
-                let zeroed = hw.zero(share.space, piece);
-                if zeroed.is_err() && patience != Patience::WhatAnswers {
-                    return Err(Stopped::Fault);
+                if hw.zero(share.space, piece).is_err() {
+                    if patience != Patience::WhatAnswers {
+                        return Err(Stopped::Fault);
+                    }
+                    // Each page for itself: what answers is wiped.
+                    for page in piece.iter().filter_map(|page| PageRange::new(page, PAGE_SIZE)) {
+                        let _ = hw.zero(share.space, page);
+                    }
                 }
                 share.zeroing.bytes = share.zeroing.bytes.saturating_add(piece.bytes());
                 if patience == Patience::Interruptible && hw.interrupt_is_pending() {

@@ -79,3 +79,30 @@ fn k7_a60_what_nobody_has_of_a_sender_that_ended_is_wiped_at_once() {
         );
     }
 }
+
+#[test]
+fn k7_memory_that_does_not_answer_at_a_receivers_end_is_passed_over_and_reclaimed() {
+    for sender in [NORMAL, P4] {
+        let mut desk = desk();
+        let send = send_of(Function::MemLend, sender);
+        let handle = desk.send(sender, &send).unwrap();
+        fill(&desk, sender, 7);
+        let mut request = Retrieve::of(&send, handle);
+        request.flags = CLEAR_RELINQUISH;
+        desk.retrieve(P2, &request).unwrap();
+        let broken = pages(sender)[1];
+        desk.sim
+            .memory(|memory| memory.broken.push((space(sender), broken)));
+        desk.end(P2);
+        desk.sim.memory(|memory| {
+            for page in pages(sender) {
+                let expected = if page == broken { 7 } else { 0 };
+                assert_eq!(memory.contents[&(space(sender), page)], expected);
+            }
+        });
+        assert_eq!(desk.reclaim(sender, handle, 0), Ok(()));
+        for page in pages(sender) {
+            assert_eq!(desk.state(space(sender), page).hold, Hold::Exclusive);
+        }
+    }
+}
