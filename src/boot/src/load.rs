@@ -198,20 +198,29 @@ impl Loader<'_> {
     fn fill(&self, space: &mut NewSpace, accepted: &Accepted<'static>) -> Result<(), Refused> {
         let own = accepted.layout.memory;
         space
-            .map_own(self.memory, own)
+            .map_own(self.memory, own, accepted.layout.ipa)
             .map_err(|error| Refused::Map(own, error))?;
         for region in accepted.manifest.memory_regions() {
             let range = region
                 .range(own.base)
                 .ok_or(Refused::NotSupported("a memory region without an address"))?;
+            let ipa = accepted.layout.sees(range, region.ipa);
             space
-                .map_region(self.memory, own, range, &region)
+                .map_region(self.memory, own, range, ipa, &region)
                 .map_err(|error| Refused::Map(range, error))?;
         }
         for region in accepted.manifest.device_regions() {
             space
                 .map_device(self.memory, &region)
                 .map_err(|error| Refused::Map(region.range(), error))?;
+        }
+        let highest = 1_u64
+            .checked_shl(self.layout.ipa_bits())
+            .unwrap_or(u64::MAX);
+        if let Some(window) = accepted.manifest.retrieved_memory
+            && window.end() > highest
+        {
+            return Err(Refused::Map(window, MapError::OutOfRange));
         }
         if accepted.manifest.rx_tx.is_some() {
             log::warn!("{}: rx_tx-info is not mapped for it yet", accepted.name);
@@ -226,7 +235,7 @@ impl Loader<'_> {
         package: &Package,
         accepted: &Accepted<'static>,
     ) -> Result<Option<(u8, u64)>, Refused> {
-        let memory = accepted.layout.memory;
+        let (memory, ipa) = (accepted.layout.memory, accepted.layout.ipa);
         let sp = &accepted.manifest;
         let mut told = None;
         if let Some(register) = sp.gp_register_num {
@@ -239,7 +248,7 @@ impl Loader<'_> {
                 name: Name::Text(""),
                 kind,
                 contents: Contents::Address {
-                    address: memory.base + part.base,
+                    address: ipa + part.base,
                     size: part.size as u32,
                 },
             };
@@ -256,7 +265,7 @@ impl Loader<'_> {
                 "boot information of more than a page",
             ))?;
             self.write(memory.base, &blob)?;
-            told = Some((register as u8, memory.base));
+            told = Some((register as u8, ipa));
         }
         if !self.features.forced_write_back {
             self.flush(memory)?;

@@ -239,7 +239,10 @@ fn make(
         },
         entry: layout.entry,
         boot_information,
-        image: (layout.memory.base, layout.memory.size),
+        image: (layout.ipa, layout.memory.size),
+        retrieved_memory: manifest
+            .retrieved_memory
+            .map(|range| range.base..range.end()),
         regions: regions(&accepted, arena)?,
         smc_allow_list: arena.collect(vm.smc_whitelist())?,
         smc_permissive: vm.smc_whitelist_permissive,
@@ -271,7 +274,7 @@ fn regions(
 ) -> Result<&'static [Region], ArenaFull> {
     let own = accepted.layout.memory;
     let manifest = accepted.manifest;
-    let region = |kind, name, range: Range, space, permissions| {
+    let region = |kind, name, range: Range, ipa, space, permissions| {
         let bytes = range.size.next_multiple_of(PAGE_SIZE);
         // What was accepted is page-aligned and not empty.
         PageRange::new(Pa(range.base), bytes).map(|range| Region {
@@ -279,21 +282,31 @@ fn regions(
             name,
             space,
             range,
+            ipa,
             permissions,
         })
     };
     let all = Permissions::READ_WRITE_EXECUTE;
-    let itself = region(RegionKind::Own, accepted.name, own, Space::Secure, all);
+    let itself = region(
+        RegionKind::Own,
+        accepted.name,
+        own,
+        accepted.layout.ipa,
+        Space::Secure,
+        all,
+    );
     let memory = || {
         manifest.memory_regions().filter_map(move |memory| {
             let (space, permissions) = (
                 space::space(memory.attributes),
                 space::permissions(memory.attributes),
             );
+            let range = memory.range(own.base)?;
             region(
                 RegionKind::Memory,
                 memory.node.name,
-                memory.range(own.base)?,
+                range,
+                accepted.layout.sees(range, memory.ipa),
                 space,
                 permissions,
             )
@@ -309,14 +322,16 @@ fn regions(
                 RegionKind::Device,
                 device.node.name,
                 device.range(),
+                device.ipa.unwrap_or(device.base),
                 space,
                 permissions,
             )
         })
     };
-    let all = || itself.into_iter().chain(memory()).chain(devices());
-    let mut next = all();
-    let regions = arena.slice(all().count(), |_, _| next.next().ok_or(ArenaFull))?;
+    // Each of them has an address, or the partition was refused.
+    let mut next = itself.into_iter().chain(memory()).chain(devices());
+    let count = 1 + manifest.memory_regions().count() + manifest.device_regions().count();
+    let regions = arena.slice(count, |_, _| next.next().ok_or(ArenaFull))?;
     Ok(regions)
 }
 

@@ -8,7 +8,7 @@ use bulkhead_abi::{FfaError, Function, Uuid, Version, Width};
 
 use crate::event::Action;
 use crate::hardware::Hardware;
-use crate::partition::Health;
+use crate::partition::{Health, Partition, Service};
 use crate::spmc::{CoreState, Spmc};
 
 impl<H: Hardware> Spmc<H> {
@@ -135,55 +135,20 @@ impl<H: Hardware> Spmc<H> {
     /// A descriptor for each service that matches `uuid` of each partition that takes part (D11), with
     /// the service's own messaging; for a caller at 1.0, whose descriptors name no service, one for
     /// each partition, with what any of its services does. With a filter the caller knows the UUID, and
-    /// the field is zero (D6).
-    fn descriptors(
-        &self,
-        uuid: Uuid,
-        version: Version,
-        world: World,
-    ) -> impl Iterator<Item = PartitionInfo> {
-        let all = uuid == Uuid::NIL;
-        let whole = all && version == Version::V1_0;
-        let per_partition = if whole { 1 } else { usize::MAX };
-        self.partitions
-            .iter()
-            .filter(|partition| partition.health() != Health::Aborted)
-            .flat_map(move |partition| {
-                let config = &partition.config;
-                let services = config.services.iter();
-                services
-                    .filter(move |service| all || service.uuid == uuid)
-                    .take(per_partition)
-                    .map(move |service| PartitionInfo {
-                        id: config.id,
-                        contexts: u16::try_from(partition.vcpus.len()).unwrap_or(u16::MAX),
-                        properties: if whole {
-                            config.properties
-                        } else {
-                            config.properties_of(service)
-                        },
-                        uuid: if all { service.uuid } else { Uuid::NIL },
-                        image_uuid: config.image_uuid,
-                        version: partition.version(),
-                    })
-            })
-            .chain(self.logical_descriptors(uuid, world))
-    }
-
-    /// The logical partitions of the SPMD that match `uuid`. The SPMD tells the normal world itself.
-    fn logical_descriptors(&self, uuid: Uuid, world: World) -> impl Iterator<Item = PartitionInfo> {
-        let all = uuid == Uuid::NIL;
-        let count = match world {
-            World::Secure => self.logical.count(),
-            World::Normal => 0,
-        };
-        (0..count)
-            .filter_map(|index| self.logical.get(index))
-            .filter(move |info| all || info.uuid == uuid)
-            .map(move |info| PartitionInfo {
-                uuid: if all { info.uuid } else { Uuid::NIL },
-                ..info
-            })
+    /// the field is zero (D6). The logical partitions of the SPMD follow, of which it tells the normal world
+    /// itself.
+    const fn descriptors(&self, uuid: Uuid, version: Version, world: World) -> Descriptors<'_, H> {
+        let all = matches!(uuid, Uuid::NIL);
+        Descriptors {
+            spmc: self,
+            uuid,
+            all,
+            whole: all && matches!(version, Version::V1_0),
+            world,
+            partition: 0,
+            service: 0,
+            logical: 0,
+        }
     }
 
     /// A number that changes whenever a partition leaves the list.
@@ -193,6 +158,103 @@ impl<H: Hardware> Spmc<H> {
             .iter()
             .filter(|partition| partition.health() == Health::Aborted);
         u16::try_from(gone.count()).unwrap_or(u16::MAX)
+    }
+}
+
+/// What [`Spmc::descriptors`] lists, and how far it is.
+struct Descriptors<'a, H: Hardware + 'static> {
+    spmc: &'a Spmc<H>,
+    uuid: Uuid,
+    /// Whatever they serve.
+    all: bool,
+    /// Each partition once.
+    whole: bool,
+    world: World,
+    partition: usize,
+    service: usize,
+    logical: usize,
+}
+
+impl<'a, H: Hardware> Descriptors<'a, H> {
+    /// The next service of the partitions.
+    #[inline(never)]
+    fn next_service(&mut self) -> Option<(&'a Partition<H>, &'a Service)> {
+        loop {
+            let partition = self.spmc.partitions.get(self.partition)?;
+            let gone = self.service == 0 && partition.health() == Health::Aborted;
+            let service = partition.config.services.get(self.service);
+            let Some(service) = service.filter(|_| !gone) else {
+                self.next_partition();
+                continue;
+            };
+            self.service = self.service.saturating_add(1);
+            if !self.all && service.uuid != self.uuid {
+                continue;
+            }
+            if self.whole {
+                self.next_partition();
+            }
+            return Some((partition, service));
+        }
+    }
+
+    fn describe(&self, partition: &Partition<H>, service: &Service) -> PartitionInfo {
+        let config = &partition.config;
+        PartitionInfo {
+            id: config.id,
+            contexts: u16::try_from(partition.vcpus.len()).unwrap_or(u16::MAX),
+            properties: if self.whole {
+                config.properties
+            } else {
+                config.properties_of(service)
+            },
+            uuid: self.shown(service.uuid),
+            image_uuid: config.image_uuid,
+            version: partition.version(),
+        }
+    }
+
+    const fn shown(&self, uuid: Uuid) -> Uuid {
+        if self.all { uuid } else { Uuid::NIL }
+    }
+
+    const fn next_partition(&mut self) {
+        self.partition = self.partition.saturating_add(1);
+        self.service = 0;
+    }
+
+    /// The descriptor of the next logical partition.
+    fn next_logical(&mut self) -> Option<PartitionInfo> {
+        while self.world == World::Secure {
+            let info = self.spmc.logical.get(self.logical)?;
+            self.logical = self.logical.saturating_add(1);
+            if self.all || info.uuid == self.uuid {
+                let uuid = self.shown(info.uuid);
+                return Some(PartitionInfo { uuid, ..info });
+            }
+        }
+        None
+    }
+}
+
+impl<H: Hardware> Iterator for Descriptors<'_, H> {
+    type Item = PartitionInfo;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<PartitionInfo> {
+        match self.next_service() {
+            Some((partition, service)) => Some(self.describe(partition, service)),
+            None => self.next_logical(),
+        }
+    }
+
+    /// Their number, of which no descriptor has to be made.
+    fn count(mut self) -> usize {
+        let mut count = 0_usize;
+        while self.next_service().is_some() || self.next_logical().is_some() {
+            count = count.saturating_add(1);
+        }
+        count
     }
 }
 

@@ -275,15 +275,15 @@ impl fmt::Display for Rule {
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// Whose the memory at `ipa` is, of those whom the manifests name.
+    /// Whose the memory is that has `ipa` as its physical address, of those whom the manifests name.
     fn owner(&self, space: Space, ipa: u64) -> Option<&'static str> {
-        let holds = |region: &region::Region| region.contains(space, ipa);
+        let range = bulkhead_mm::addr::Pa(ipa);
+        let holds = |region: &region::Region| region.space == space && region.range.contains(range);
         let partition = self
             .partitions
             .iter()
             .find(|partition| partition.config.regions.iter().any(holds));
         let reserved = || {
-            let range = bulkhead_mm::addr::Pa(ipa);
             let mut all = self.reserved.iter();
             all.find(|reserved| space == Space::Secure && reserved.range.contains(range))
         };

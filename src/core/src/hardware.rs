@@ -6,7 +6,7 @@ use core::fmt;
 
 use bulkhead_abi::{FfaError, Registers};
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 
 use crate::event::Access;
 use crate::mailbox::MailboxBuffers;
@@ -159,8 +159,20 @@ pub trait Hardware {
         None
     }
 
-    /// Maps pages of others in the stage 2 of the partition in slot `partition`, at their own addresses, so
-    /// that they can be unmapped again as they were mapped without a page for tables.
+    /// The lowest IPA in `window` from which the partition has nothing mapped or suspended for `bytes` bytes;
+    /// on a block's boundary if that many make one.
+    fn gap(
+        &self,
+        _partition: usize,
+        _space: Space,
+        _window: core::ops::Range<u64>,
+        _bytes: u64,
+    ) -> Option<u64> {
+        None
+    }
+
+    /// Maps pages of others at `ipa` in the stage 2 of the partition in slot `partition`, so that they can be
+    /// unmapped again as they were mapped without a page for tables.
     ///
     /// # Errors
     /// NO_MEMORY, or DENIED when something is mapped there; nothing has changed.
@@ -168,17 +180,17 @@ pub trait Hardware {
         &mut self,
         _partition: usize,
         _space: Space,
+        _ipa: u64,
         _range: PageRange,
-        _memory: MemoryType,
-        _permissions: Permissions,
+        _attributes: Stage2Attributes,
     ) -> Result<(), FfaError> {
         Err(FfaError::NoMemory)
     }
 
-    /// Takes away what [`map_borrowed`](Self::map_borrowed) mapped, the same range.
-    fn unmap_borrowed(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+    /// Takes away `bytes` bytes that [`map_borrowed`](Self::map_borrowed) mapped, in the same pieces.
+    fn unmap_borrowed(&mut self, _partition: usize, _space: Space, _ipa: u64, _bytes: u64) {}
 
-    /// Takes pages from a partition's stage 2 that are mapped at their own addresses, and keeps their place.
+    /// Takes `bytes` bytes from `ipa` on from a partition's stage 2, and keeps their place.
     ///
     /// # Errors
     /// NO_MEMORY when a block cannot be split, DENIED when something is not mapped; nothing has changed.
@@ -186,16 +198,17 @@ pub trait Hardware {
         &mut self,
         _partition: usize,
         _space: Space,
-        _range: PageRange,
+        _ipa: u64,
+        _bytes: u64,
     ) -> Result<(), FfaError> {
         Err(FfaError::NoMemory)
     }
 
     /// Gives back what [`suspend`](Self::suspend) took, as it was.
-    fn resume(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+    fn resume(&mut self, _partition: usize, _space: Space, _ipa: u64, _bytes: u64) {}
 
     /// Gives the place up that [`suspend`](Self::suspend) kept.
-    fn forget(&mut self, _partition: usize, _space: Space, _range: PageRange) {}
+    fn forget(&mut self, _partition: usize, _space: Space, _ipa: u64, _bytes: u64) {}
 
     /// Zeroes memory, and cleans it to the point of coherency (X5).
     ///

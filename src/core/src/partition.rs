@@ -38,6 +38,8 @@ pub struct PartitionConfig {
     pub boot_information: Option<(u8, u64)>,
     /// Its secure memory by IPA, first byte and length in bytes: where entry points may lie.
     pub image: (u64, u64),
+    /// The intermediate physical addresses for what it retrieves; `None` for the memory's own addresses.
+    pub retrieved_memory: Option<core::ops::Range<u64>>,
     /// What it has by its manifest, its own memory included.
     pub regions: &'static [Region],
     /// SMCs that it may make to EL3, by function id.

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use bulkhead_mm::addr::{Pa, PageRange};
+use bulkhead_mm::addr::PageRange;
 use bulkhead_mm::attrs::{Permissions, Space};
 
 /// Where a region comes from.
@@ -17,7 +17,7 @@ pub enum RegionKind {
     Device,
 }
 
-/// A range of a partition's intermediate physical addresses, which are physical ones too.
+/// A range of a partition's memory or devices.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
     /// Where it comes from.
@@ -26,16 +26,31 @@ pub struct Region {
     pub name: &'static str,
     /// The space of its addresses.
     pub space: Space,
-    /// The addresses.
+    /// The physical addresses.
     pub range: PageRange,
+    /// Where the partition sees it: the first intermediate physical address.
+    pub ipa: u64,
     /// What stage 2 allows there.
     pub permissions: Permissions,
 }
 
 impl Region {
+    /// A partition's own memory, which it sees where that is.
+    pub const fn own(name: &'static str, range: PageRange) -> Self {
+        Self {
+            kind: RegionKind::Own,
+            name,
+            space: Space::Secure,
+            range,
+            ipa: range.base().0,
+            permissions: Permissions::READ_WRITE_EXECUTE,
+        }
+    }
+
     /// Whether the byte at `ipa` in `space` is in the region.
     pub fn contains(&self, space: Space, ipa: u64) -> bool {
-        self.space == space && self.range.contains(Pa(ipa))
+        let offset = ipa.checked_sub(self.ipa);
+        self.space == space && offset.is_some_and(|offset| offset < self.range.bytes())
     }
 }
 

@@ -28,9 +28,8 @@ pub use retrieve::RETRIEVE;
 pub use rule::Rule;
 pub use send::SEND;
 
-use bulkhead_abi::memory::{Expected, Handle};
+use bulkhead_abi::memory::{Constituent, Expected, Handle};
 use bulkhead_abi::{EndpointId, FfaError};
-use bulkhead_mm::addr::PageRange;
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 use bulkhead_mm::owner::{Hold, Owner, PageState, Transaction};
 
@@ -38,7 +37,7 @@ use crate::hardware::Hardware;
 use crate::partition::Health;
 use crate::spmc::{CoreState, Spmc};
 use crate::sync::{Mutex, MutexGuard};
-use record::{Described, Ranges, Record};
+use record::{Described, Ranges, Record, Run};
 use zero::Progress;
 
 /// Bits of a handle that are the index of the slot.
@@ -115,10 +114,29 @@ impl Share {
         Ranges::new(self.record.pairs(self.first(), u32::MAX, hw), hw)
     }
 
-    /// The constituents from `start` on.
-    fn described<'a, H: Hardware>(&self, start: u32, hw: &'a H) -> Described<'a, H> {
-        let first = self.first().saturating_add(start);
-        Described(Ranges::new(self.record.pairs(first, u32::MAX, hw), hw))
+    /// The constituents from `start` on, for one who has them at their own addresses or one after the other
+    /// at `place`: they are one then.
+    fn described<'a, H: Hardware>(
+        &self,
+        start: u32,
+        place: Option<u64>,
+        hw: &'a H,
+    ) -> Described<'a, H> {
+        match place {
+            Some(address) => Described::Whole((start == 0).then_some(Constituent {
+                address,
+                page_count: self.pages,
+            })),
+            None => {
+                let first = self.first().saturating_add(start);
+                Described::Ranges(Ranges::new(self.record.pairs(first, u32::MAX, hw), hw))
+            }
+        }
+    }
+
+    /// How many constituents [`described`](Self::described) has from 0 on.
+    fn seen(&self, place: Option<u64>) -> u32 {
+        place.map_or(self.constituents, |_| 1)
     }
 
     /// How many constituents there are so far.
@@ -354,36 +372,38 @@ impl<H: Hardware> Spmc<H> {
     fn resume_sender(&self, share: &Share, hw: &mut H) {
         if let (Some((index, _)), Kind::Lend | Kind::Donate) = (self.find(share.sender), share.kind)
         {
-            Self::for_each_range(share, hw, |hw, range| hw.resume(index, share.space, range));
+            Self::for_each_run(share, hw, |hw, run| {
+                hw.resume(index, share.space, run.ipa, run.range.bytes());
+            });
         }
     }
 
-    /// Calls `act` for each range of the transaction.
-    fn for_each_range(share: &Share, hw: &mut H, mut act: impl FnMut(&mut H, PageRange)) {
+    /// Calls `act` for each constituent.
+    fn for_each_run(share: &Share, hw: &mut H, mut act: impl FnMut(&mut H, Run)) {
         let mut pairs = share.record.pairs(share.first(), u32::MAX, hw);
-        while let Some(range) = pairs.next(hw).and_then(record::range) {
-            act(hw, range);
+        while let Some(run) = pairs.next(hw).and_then(record::run) {
+            act(hw, run);
         }
     }
 
-    /// Calls `act` for each range of the transaction, and if one fails, `undo` for those before it.
+    /// Calls `act` for each constituent, and if one fails, `undo` for those before it.
     ///
     /// # Errors
     /// That of `act`.
-    fn try_each_range(
+    fn try_each_run(
         share: &Share,
         hw: &mut H,
-        mut act: impl FnMut(&mut H, PageRange) -> Result<(), FfaError>,
-        mut undo: impl FnMut(&mut H, PageRange),
+        mut act: impl FnMut(&mut H, Run) -> Result<(), FfaError>,
+        mut undo: impl FnMut(&mut H, Run),
     ) -> Result<(), FfaError> {
         let first = share.first();
         let mut done = 0_u32;
         let mut pairs = share.record.pairs(first, u32::MAX, hw);
-        while let Some(range) = pairs.next(hw).and_then(record::range) {
-            if let Err(error) = act(hw, range) {
+        while let Some(run) = pairs.next(hw).and_then(record::run) {
+            if let Err(error) = act(hw, run) {
                 let mut pairs = share.record.pairs(first, done, hw);
-                while let Some(range) = pairs.next(hw).and_then(record::range) {
-                    undo(hw, range);
+                while let Some(run) = pairs.next(hw).and_then(record::run) {
+                    undo(hw, run);
                 }
                 return Err(error);
             }

@@ -39,11 +39,6 @@ struct List {
 }
 
 impl LogicalPartitions {
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.0.lock().all.len()
-    }
-
     /// The one at `index`.
     pub(crate) fn get(&self, index: usize) -> Option<PartitionInfo> {
         self.0.lock().all.get(index).copied()

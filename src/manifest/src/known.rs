@@ -35,7 +35,7 @@ const EVERYWHERE: [&str; 5] = [
 ];
 
 /// The root of a partition's manifest (B-01 to B-23). The last four are of older bindings and of OP-TEE.
-pub(crate) const SP_ROOT: [&str; 39] = [
+pub(crate) const SP_ROOT: [&str; 42] = [
     "ffa-version",
     "uuid",
     "id",
@@ -75,6 +75,9 @@ pub(crate) const SP_ROOT: [&str; 39] = [
     "bulkhead,virtual-counter-from-boot",
     "bulkhead,virtual-serror",
     "bulkhead,interrupt-share",
+    "bulkhead,ipa-base",
+    "bulkhead,retrieved-memory-base",
+    "bulkhead,retrieved-memory-size",
 ];
 
 /// A child of `services` (B-03).
@@ -90,7 +93,7 @@ pub(crate) const RX_TX_INFO: [&str; 2] = ["rx-buffer", "tx-buffer"];
 pub(crate) const LIVE_STATE: [&str; 1] = ["live-state-buffer"];
 
 /// A memory region (B-24). `load-flags` is of an SPMC at S-EL1.
-pub(crate) const MEMORY_REGION: [&str; 9] = [
+pub(crate) const MEMORY_REGION: [&str; 10] = [
     "base-address",
     "load-address-relative-offset",
     "pages-count",
@@ -100,10 +103,11 @@ pub(crate) const MEMORY_REGION: [&str; 9] = [
     "stream-ids",
     "stream-ids-access-permissions",
     "load-flags",
+    "bulkhead,ipa-address",
 ];
 
 /// A device region (B-25).
-pub(crate) const DEVICE_REGION: [&str; 9] = [
+pub(crate) const DEVICE_REGION: [&str; 10] = [
     "base-address",
     "pages-count",
     "attributes",
@@ -113,6 +117,7 @@ pub(crate) const DEVICE_REGION: [&str; 9] = [
     "interrupts",
     "interrupts-target",
     "exclusive-access",
+    "bulkhead,ipa-address",
 ];
 
 /// The root of the SPMC manifest.

@@ -26,6 +26,7 @@
 mod claims;
 pub mod dt;
 pub mod error;
+mod ipa;
 mod known;
 pub mod package;
 pub mod policy;

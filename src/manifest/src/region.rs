@@ -3,6 +3,7 @@
 
 use crate::dt::{CellList, Field, Node};
 use crate::error::{ManifestError, NodePath, Rule};
+use crate::ipa;
 use crate::policy::XlatGranule;
 use crate::range::Range;
 
@@ -130,6 +131,8 @@ pub struct MemoryRegion<'a> {
     pub pages: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// `bulkhead,ipa-address`: where the partition sees it, if not at its own address.
+    pub ipa: Option<u64>,
     /// How the partition may access it.
     pub attributes: RegionAttributes,
     /// The SMMU of `stream_ids`.
@@ -168,6 +171,7 @@ impl<'a> MemoryRegion<'a> {
             base,
             pages,
             size,
+            ipa: ipa::address(node, ipa::ADDRESS, size)?,
             attributes,
             smmu_id,
             stream_permissions: stream_permissions(node, attributes, streams)?,
@@ -225,6 +229,8 @@ pub struct DeviceRegion<'a> {
     pub pages: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// `bulkhead,ipa-address`: where the partition sees it, if not at its own address.
+    pub ipa: Option<u64>,
     /// How the partition may access it.
     pub attributes: RegionAttributes,
     /// The partition insists on being its only user.
@@ -248,6 +254,7 @@ impl<'a> DeviceRegion<'a> {
             base,
             pages,
             size,
+            ipa: ipa::address(node, ipa::ADDRESS, size)?,
             attributes,
             exclusive: node.flag(EXCLUSIVE_ACCESS)?,
             smmu_id,

@@ -11,6 +11,7 @@ use bulkhead_abi::{EndpointId, Uuid};
 
 use crate::claims::first_clash;
 use crate::error::{Document, ManifestError, NodePath, Rule};
+use crate::ipa;
 use crate::package::{BOOT_INFO_SIZE, Package};
 use crate::policy::{AbortAction, ExecutionState};
 use crate::range::{Range, covered};
@@ -34,7 +35,9 @@ pub struct PartitionLayout {
     pub id: EndpointId,
     /// Its own memory: image, data and free space from the load address, in whole pages.
     pub memory: Range,
-    /// The address of its first instruction.
+    /// Where it sees its own memory: an intermediate physical address.
+    pub ipa: u64,
+    /// The intermediate physical address of its first instruction.
     pub entry: u64,
     /// The number of its execution contexts.
     pub vcpu_count: u32,
@@ -42,6 +45,20 @@ pub struct PartitionLayout {
     pub image_copy: Option<Range>,
     /// What the manifests say that is not done.
     pub warnings: Warnings,
+}
+
+impl PartitionLayout {
+    /// Where the partition sees `range` of its memory regions, of which `stated` is the region's own word.
+    pub const fn sees(&self, range: Range, stated: Option<u64>) -> u64 {
+        match stated {
+            Some(ipa) => ipa,
+            None if self.memory.contains(&range) => range
+                .base
+                .wrapping_sub(self.memory.base)
+                .wrapping_add(self.ipa),
+            None => range.base,
+        }
+    }
 }
 
 /// A partition that was accepted earlier.
@@ -91,12 +108,14 @@ pub fn check_partition<'a>(
             .value(memory.base)
             .other(other));
     }
-    let entry = entry_point(sp, memory)?;
+    let ipa = own_ipa(sp, memory)?;
+    let entry = entry_point(sp, memory, ipa)?;
     let image_copy = image_copy(spmc, vm, sp, memory, &others)?;
     Check {
         spmc,
         sp,
         memory,
+        ipa,
         image_copy,
         others,
     }
@@ -111,6 +130,7 @@ pub fn check_partition<'a>(
     Ok(PartitionLayout {
         id,
         memory,
+        ipa,
         entry,
         vcpu_count,
         image_copy,
@@ -268,12 +288,22 @@ fn memory<'a>(
     Ok((memory, warning))
 }
 
+/// Where the partition sees its own memory.
+fn own_ipa<'a>(sp: &SpManifest<'a>, memory: Range) -> Result<u64, ManifestError<'a>> {
+    let Some(base) = sp.ipa_base else {
+        return Ok(memory.base);
+    };
+    match Range::new(base, memory.size) {
+        Some(_) => Ok(base),
+        None => Err(in_root(ipa::BASE, Rule::Overflow).value(base)),
+    }
+}
+
 /// The first instruction lies within the memory and is one (P14).
-fn entry_point<'a>(sp: &SpManifest<'a>, memory: Range) -> Result<u64, ManifestError<'a>> {
-    memory
-        .base
-        .checked_add(sp.entrypoint_offset)
-        .filter(|&entry| memory.contains_address(entry) && entry.is_multiple_of(INSTRUCTION_SIZE))
+fn entry_point<'a>(sp: &SpManifest<'a>, memory: Range, ipa: u64) -> Result<u64, ManifestError<'a>> {
+    Some(sp.entrypoint_offset)
+        .filter(|&offset| offset < memory.size && offset.is_multiple_of(INSTRUCTION_SIZE))
+        .and_then(|offset| ipa.checked_add(offset))
         .ok_or_else(|| in_root(sp::ENTRYPOINT, Rule::BadLayout).value(sp.entrypoint_offset))
 }
 

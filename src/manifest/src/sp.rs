@@ -9,11 +9,13 @@ use bulkhead_abi::{Uuid, Version};
 
 use crate::dt::{Node, Tree};
 use crate::error::{Document, ManifestError, NodePath, Rule};
+use crate::ipa;
 use crate::known::{self, UnknownProperty, unknown};
 use crate::policy::{
     AbortAction, BootInfoWanted, ExceptionLevel, ExecutionState, LiveRegister, MessagingMethod,
     NsInterruptsAction, OtherSInterruptsAction, PowerMessages, SriPolicy, VmMessages, XlatGranule,
 };
+use crate::range::Range;
 use crate::region::{DeviceRegion, MemoryRegion, Rules};
 use crate::service::{self, Binding, Service};
 use crate::spmc;
@@ -105,6 +107,10 @@ pub struct SpManifest<'a> {
     pub time_slice_mem: bool,
     /// Whether and how the partition's image can be replaced while the system runs (B-23).
     pub live_activation: LiveActivation<'a>,
+    /// `bulkhead,ipa-base`: where the partition sees its own memory, if not where that is.
+    pub ipa_base: Option<u64>,
+    /// `bulkhead,retrieved-memory-base` and `-size`: where it gets what it retrieves, if not where that is.
+    pub retrieved_memory: Option<Range>,
     /// The buffers that the SPMC maps before the partition runs.
     pub rx_tx: Option<RxTxBuffers<'a>>,
 }
@@ -202,6 +208,8 @@ impl<'a> SpManifest<'a> {
                 image_uuid: fields::image_uuid(root)?,
                 state_buffer: None,
             },
+            ipa_base: ipa::address(root, ipa::BASE, 0)?,
+            retrieved_memory: ipa::retrieved(root)?,
             rx_tx: None,
         })
     }

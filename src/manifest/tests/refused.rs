@@ -257,6 +257,16 @@ fn p18_messages_interrupts_and_registers() {
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,interrupt-share = <0>", Rule::UnknownValue, Some("bulkhead,interrupt-share")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,interrupt-share = <101>", Rule::UnknownValue, Some("bulkhead,interrupt-share")),
         ("vm-availability-messages = <0x3>", "vm-availability-messages = <0x3>; bulkhead,virtual-counter-from-boot = <1>", Rule::MalformedBoolean, Some("bulkhead,virtual-counter-from-boot")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,ipa-base = <0x40000800>", Rule::RegionUnaligned, Some("bulkhead,ipa-base")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-base = <0x40000000>", Rule::MissingProperty, Some("bulkhead,retrieved-memory-size")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-size = <0x1000>", Rule::MissingProperty, Some("bulkhead,retrieved-memory-base")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-base = <0x40000800>; bulkhead,retrieved-memory-size = <0x1000>", Rule::RegionUnaligned, Some("bulkhead,retrieved-memory-base")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-base = <0x40000000>; bulkhead,retrieved-memory-size = <0>", Rule::RegionEmpty, Some("bulkhead,retrieved-memory-size")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-base = <0x40000000>; bulkhead,retrieved-memory-size = <0x800>", Rule::RegionUnaligned, Some("bulkhead,retrieved-memory-size")),
+        ("gp-register-num = <0>", "gp-register-num = <0>; bulkhead,retrieved-memory-base = <0xffffffff 0xfffff000>; bulkhead,retrieved-memory-size = <0x2000>", Rule::Overflow, Some("bulkhead,retrieved-memory-base")),
+        ("pages-count = <2>;", "pages-count = <2>; bulkhead,ipa-address = <0x1>;", Rule::RegionUnaligned, Some("bulkhead,ipa-address")),
+        ("pages-count = <2>;", "pages-count = <2>; bulkhead,ipa-address = <0xffffffff 0xfffff000>;", Rule::Overflow, Some("bulkhead,ipa-address")),
+        ("base-address = <0x0 0x09100000>;", "base-address = <0x0 0x09100000>; bulkhead,ipa-address = <0x800>;", Rule::RegionUnaligned, Some("bulkhead,ipa-address")),
         ("gp-register-num = <0>", "gp-register-num = <4>", Rule::UnknownValue, Some("gp-register-num")),
     ]);
     sp_refuses("services.dts", &[(

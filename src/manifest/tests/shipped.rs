@@ -102,7 +102,8 @@ fn check_layout(spmc: &SpmcManifest<'_>, vm: &VmNode<'_>, sp: &SpManifest<'_>) {
     };
     let secure: Vec<Range> = spmc.memory(MemoryKind::Secure).collect();
     assert!(secure.iter().any(|memory| memory.contains(&layout.memory)));
-    assert!(layout.memory.contains_address(layout.entry) && layout.entry.is_multiple_of(4));
+    let offset = layout.entry - layout.ipa;
+    assert!(offset < layout.memory.size && layout.entry.is_multiple_of(4));
     assert!(layout.id.0 > 0x8000 && layout.id.0 != 0xffff && layout.id != spmc.id);
     assert!(layout.vcpu_count <= sp.execution_ctx_count && layout.vcpu_count != 0);
     for region in sp.memory_regions() {

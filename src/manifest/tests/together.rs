@@ -521,3 +521,90 @@ fn a_service_in_two_partitions_is_warned_of() {
         }]
     ));
 }
+
+#[test]
+fn a59_what_a_partition_sees_elsewhere() {
+    let layout = alpha(&[]).unwrap();
+    assert_eq!((layout.ipa, layout.entry), (0x0e30_0000, 0x0e30_4000));
+    let layout = alpha(&[(
+        "gp-register-num = <0>;",
+        "gp-register-num = <0>; bulkhead,ipa-base = <0x40000000>;",
+    )])
+    .unwrap();
+    assert_eq!(layout.memory.base, 0x0e30_0000);
+    assert_eq!((layout.ipa, layout.entry), (0x4000_0000, 0x4000_4000));
+    let range = |base| Range { base, size: 0x1000 };
+    // A part of its own memory, a region elsewhere, and one that says where.
+    assert_eq!(layout.sees(range(0x0e3f_0000), None), 0x400f_0000);
+    assert_eq!(layout.sees(range(0x0e80_0000), None), 0x0e80_0000);
+    assert_eq!(layout.sees(range(0x0e80_0000), Some(0x1000)), 0x1000);
+    let end = alpha(&[(
+        "gp-register-num = <0>;",
+        "gp-register-num = <0>; bulkhead,ipa-base = <0xffffffff 0xfffff000>;",
+    )]);
+    assert_refused(end, Rule::Overflow, "bulkhead,ipa-base", None);
+    let part = alpha(&[(
+        "offset = <0xf0000>;",
+        "offset = <0xf0000>; bulkhead,ipa-address = <0x1000>;",
+    )]);
+    assert_refused(part, Rule::BadLayout, "bulkhead,ipa-address", None);
+}
+
+#[test]
+fn a59_a_partition_sees_no_two_things_at_one_address() {
+    let root = |text: &str| {
+        let text = format!("gp-register-num = <0>; {text}");
+        alpha(&[("gp-register-num = <0>;", &text)])
+    };
+    let code = |ipa: &str| {
+        let text = format!("<0x0e800000>; bulkhead,ipa-address = <{ipa}>;");
+        alpha(&[("<0x0e800000>;", &text)])
+    };
+    let window = |base: &str, size: &str| {
+        root(&format!(
+            "bulkhead,retrieved-memory-base = <{base}>; bulkhead,retrieved-memory-size = <{size}>;"
+        ))
+    };
+    let own = Some("the partition's own memory");
+    assert!(code("0x1000").is_ok());
+    // One page at each end of its own memory.
+    for ipa in ["0x0e300000", "0x0e3ff000"] {
+        assert_refused(code(ipa), Rule::RegionOverlap, "bulkhead,ipa-address", own);
+    }
+    assert!(code("0x0e2ff000").is_ok() && code("0x0e400000").is_ok());
+    let rx = code("0x0e600000");
+    let other = Some("rx-buffer");
+    assert_refused(rx, Rule::RegionOverlap, "bulkhead,ipa-address", other);
+    // The non-secure memory is in another space.
+    assert!(code("0x48000000").is_ok());
+    let device = alpha(&[(
+        "<0x0 0x09100000>;",
+        "<0x0 0x09100000>; bulkhead,ipa-address = <0x0e800000>;",
+    )]);
+    assert_refused(
+        device,
+        Rule::RegionOverlap,
+        "bulkhead,ipa-address",
+        Some("code"),
+    );
+    // Its own memory moves to where something else is.
+    let moved = root("bulkhead,ipa-base = <0x0e800000>;");
+    assert_refused(moved, Rule::RegionOverlap, "base-address", own);
+    // What is retrieved may be of either space.
+    assert!(window("0x50000000", "0x1000").is_ok());
+    for (base, other) in [
+        ("0x0e3ff000", "the partition's own memory"),
+        ("0x48000000", "normal"),
+        ("0x0a000000", "normal-device"),
+        ("0x09100000", "watchdog"),
+    ] {
+        let property = "bulkhead,retrieved-memory-base";
+        assert_refused(
+            window(base, "0x1000"),
+            Rule::RegionOverlap,
+            property,
+            Some(other),
+        );
+    }
+    assert!(window("0x0e400000", "0x1000").is_ok());
+}

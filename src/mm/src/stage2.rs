@@ -417,6 +417,18 @@ impl Stage2 {
         self.tree.lookup_run(ipa, bytes, mem)
     }
 
+    /// The lowest address in `window` from which `bytes` bytes are neither mapped nor suspended; it is a
+    /// multiple of `align`, a power of two.
+    pub fn gap(
+        &self,
+        window: core::ops::Range<u64>,
+        bytes: u64,
+        align: u64,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Option<u64> {
+        self.tree.gap(window, bytes, align, mem)
+    }
+
     /// Calls `visitor` for each maximal range with consecutive addresses and the same attributes,
     /// in ascending order.
     pub fn walk(

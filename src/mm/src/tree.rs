@@ -422,7 +422,10 @@ impl<F: Format> Tree<F> {
             self.shape.root,
             self.shape.geometry.start(),
             self.shape.everything(),
-            &mut |leaf| {
+            &mut |start, level, bits| {
+                let Some(leaf) = self.mapping(start, level, bits) else {
+                    return;
+                };
                 pending = match pending.take() {
                     None => Some(leaf),
                     Some(previous) => match joined(previous, leaf) {
@@ -440,35 +443,72 @@ impl<F: Format> Tree<F> {
         }
     }
 
-    /// Calls `visitor` for each block and page of `table`, which covers `span`.
+    /// The lowest address in `window` from which `bytes` bytes are neither mapped nor suspended; it is a
+    /// multiple of `align`, a power of two.
+    pub(crate) fn gap(
+        &self,
+        window: core::ops::Range<u64>,
+        bytes: u64,
+        align: u64,
+        mem: &(impl TableMemory + ?Sized),
+    ) -> Option<u64> {
+        let length = window.end.checked_sub(window.start)?;
+        let span = self.shape.span(window.start, length).ok()?;
+        let mut found = window.start.checked_next_multiple_of(align);
+        let root = self.shape.geometry.start();
+        self.visit(mem, self.shape.root, root, span, &mut |start, level, _| {
+            let used_end = self
+                .shape
+                .base
+                .wrapping_add(start)
+                .checked_add(level.bytes());
+            let meets = |candidate: u64| {
+                let end = candidate.saturating_add(bytes);
+                self.shape.base.wrapping_add(start) < end && Some(candidate) < used_end
+            };
+            if found.is_some_and(meets) {
+                found = used_end.and_then(|end| end.checked_next_multiple_of(align));
+            }
+        });
+        found.filter(|start| {
+            start
+                .checked_add(bytes)
+                .is_some_and(|end| end <= window.end)
+        })
+    }
+
+    /// Calls `visitor` for each entry of `table`, which covers `span`, and of the tables below it that is not
+    /// empty and no table: its first address from the start of the tree, its level and its bits.
     fn visit<M: TableMemory + ?Sized>(
         &self,
         mem: &M,
         table: Pa,
         level: Level,
         span: Span,
-        visitor: &mut dyn FnMut(Mapping<F::Attributes>),
+        visitor: &mut dyn FnMut(u64, Level, u64),
     ) {
         for part in span.parts(level) {
             let bits = self.shape.read(mem, table, level, part.entry.start);
-            match self.shape.decode(bits, level) {
-                Descriptor::Invalid => {}
-                Descriptor::Block(pa) | Descriptor::Page(pa) => {
-                    if let Some(attributes) = self.attributes(bits) {
-                        visitor(Mapping {
-                            start: self.shape.base.wrapping_add(part.entry.start),
-                            pa,
-                            bytes: level.bytes(),
-                            attributes,
-                        });
-                    }
+            match (self.shape.decode(bits, level), level.next()) {
+                (Descriptor::Table(next), Some(level)) => {
+                    self.visit(mem, next, level, part.entry, visitor);
                 }
-                Descriptor::Table(next) => {
-                    if let Some(level) = level.next() {
-                        self.visit(mem, next, level, part.entry, visitor);
-                    }
-                }
+                _ if bits == 0 => {}
+                _ => visitor(part.entry.start, level, bits),
             }
+        }
+    }
+
+    /// What the entry `bits` maps, at `start` from the start of the tree.
+    fn mapping(&self, start: u64, level: Level, bits: u64) -> Option<Mapping<F::Attributes>> {
+        match self.shape.decode(bits, level) {
+            Descriptor::Block(pa) | Descriptor::Page(pa) => Some(Mapping {
+                start: self.shape.base.wrapping_add(start),
+                pa,
+                bytes: level.bytes(),
+                attributes: self.attributes(bits)?,
+            }),
+            Descriptor::Invalid | Descriptor::Table(_) => None,
         }
     }
 }

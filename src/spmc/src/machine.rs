@@ -19,7 +19,7 @@ use bulkhead_core::hardware::{
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::attrs::{Permissions, Space, Stage2Attributes};
 
 use crate::console;
 use crate::interrupts::Interrupts;
@@ -305,26 +305,33 @@ impl Hardware for Machine {
         addresses.lookup(&self.shared.memory, space, ipa, bytes)
     }
 
+    fn gap(
+        &self,
+        partition: usize,
+        space: Space,
+        window: core::ops::Range<u64>,
+        bytes: u64,
+    ) -> Option<u64> {
+        let addresses = self.shared.spaces.get(partition)?;
+        addresses.gap(&self.shared.memory, space, window, bytes)
+    }
+
     fn map_borrowed(
         &mut self,
         partition: usize,
         space: Space,
+        ipa: u64,
         range: PageRange,
-        memory: MemoryType,
-        permissions: Permissions,
+        attributes: Stage2Attributes,
     ) -> Result<(), FfaError> {
-        let attributes = Stage2Attributes {
-            memory,
-            permissions,
-        };
         let addresses = self.space(partition)?;
-        let mapped = addresses.map_borrowed(&self.shared.memory, space, range, attributes);
+        let mapped = addresses.map_borrowed(&self.shared.memory, space, ipa, range, attributes);
         mapped.map_err(refusal)
     }
 
-    fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
+    fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Ok(addresses) = self.space(partition) {
-            addresses.unmap_borrowed(&self.shared.memory, space, range);
+            addresses.unmap_borrowed(&self.shared.memory, space, ipa, bytes);
         }
     }
 
@@ -332,22 +339,23 @@ impl Hardware for Machine {
         &mut self,
         partition: usize,
         space: Space,
-        range: PageRange,
+        ipa: u64,
+        bytes: u64,
     ) -> Result<(), FfaError> {
         let addresses = self.space(partition)?;
-        let suspended = addresses.suspend(&self.shared.memory, space, range);
+        let suspended = addresses.suspend(&self.shared.memory, space, ipa, bytes);
         suspended.map_err(refusal)
     }
 
-    fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
+    fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Ok(addresses) = self.space(partition) {
-            addresses.resume(&self.shared.memory, space, range);
+            addresses.resume(&self.shared.memory, space, ipa, bytes);
         }
     }
 
-    fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
+    fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Ok(addresses) = self.space(partition) {
-            addresses.forget(&self.shared.memory, space, range);
+            addresses.forget(&self.shared.memory, space, ipa, bytes);
         }
     }
 

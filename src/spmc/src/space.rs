@@ -17,7 +17,7 @@ use bulkhead_mm::{MapError, Mapping, Reshape};
 
 use crate::memory::{Memory, Pages};
 
-/// The address space of a partition at S-EL1: IPA = PA in both.
+/// The address space of a partition at S-EL1.
 #[derive(Debug)]
 pub struct AddressSpace {
     secure: Mutex<Stage2>,
@@ -87,19 +87,19 @@ impl NewSpace {
         self.non_secure.release(pool, tables, &mut Unused);
     }
 
-    /// Maps the partition's own memory, with all that stage 1 may allow.
+    /// Maps the partition's own memory at `ipa`, with all that stage 1 may allow.
     ///
     /// # Errors
     /// [`MapError`].
-    pub fn map_own(&mut self, memory: &Memory, range: Range) -> Result<(), MapError> {
+    pub fn map_own(&mut self, memory: &Memory, range: Range, ipa: u64) -> Result<(), MapError> {
         let attributes = Stage2Attributes {
             memory: MemoryType::Normal,
             permissions: Permissions::READ_WRITE_EXECUTE,
         };
-        self.map(memory, Space::Secure, range, attributes)
+        self.map(memory, Space::Secure, range, ipa, attributes)
     }
 
-    /// Maps a memory region; a part of the partition's own memory gets the region's permissions.
+    /// Maps a memory region at `ipa`; a part of the partition's own memory gets the region's permissions.
     ///
     /// # Errors
     /// [`MapError`].
@@ -108,6 +108,7 @@ impl NewSpace {
         memory: &Memory,
         own: Range,
         range: Range,
+        ipa: u64,
         region: &MemoryRegion<'_>,
     ) -> Result<(), MapError> {
         let space = space(region.attributes);
@@ -118,11 +119,10 @@ impl NewSpace {
         if space == Space::Secure && own.contains(&range) {
             let mut pages = memory.tables().lock();
             let Pages { pool, tables } = &mut *pages;
-            let (base, size) = (range.base, range.size);
             let secure = &mut self.secure;
-            return secure.change(base, size, attributes, pool, tables, &mut Unused);
+            return secure.change(ipa, range.size, attributes, pool, tables, &mut Unused);
         }
-        self.map(memory, space, range, attributes)
+        self.map(memory, space, range, ipa, attributes)
     }
 
     /// Maps a device's registers.
@@ -138,7 +138,9 @@ impl NewSpace {
             memory: MemoryType::Device,
             permissions: permissions(region.attributes),
         };
-        self.map(memory, space(region.attributes), region.range(), attributes)
+        let range = region.range();
+        let ipa = region.ipa.unwrap_or(range.base);
+        self.map(memory, space(region.attributes), range, ipa, attributes)
     }
 
     fn map(
@@ -146,6 +148,7 @@ impl NewSpace {
         memory: &Memory,
         space: Space,
         range: Range,
+        ipa: u64,
         attributes: Stage2Attributes,
     ) -> Result<(), MapError> {
         let mut pages = memory.tables().lock();
@@ -155,7 +158,7 @@ impl NewSpace {
             Space::NonSecure => &mut self.non_secure,
         };
         stage2.map(
-            range.base,
+            ipa,
             Pa(range.base),
             range.size,
             attributes,
@@ -210,7 +213,22 @@ impl AddressSpace {
         })
     }
 
-    /// Maps pages of others at their own addresses.
+    /// The lowest address in `window` that has nothing mapped or suspended for `bytes` bytes; on a block's
+    /// boundary if that many make one.
+    pub fn gap(
+        &self,
+        memory: &Memory,
+        space: Space,
+        window: core::ops::Range<u64>,
+        bytes: u64,
+    ) -> Option<u64> {
+        const BLOCK: u64 = 2 << 20;
+        let align = if bytes < BLOCK { PAGE_SIZE } else { BLOCK };
+        let stage2 = self.of(space).lock();
+        stage2.gap(window, bytes, align, &memory.tables().lock().tables)
+    }
+
+    /// Maps pages of others at `ipa`.
     ///
     /// # Errors
     /// [`MapError`], and nothing has changed.
@@ -218,22 +236,25 @@ impl AddressSpace {
         &self,
         memory: &Memory,
         space: Space,
+        ipa: u64,
         range: PageRange,
         attributes: Stage2Attributes,
     ) -> Result<(), MapError> {
         let (base, bytes) = (range.base(), range.bytes());
         self.edit(memory, space, |stage2, pool, tables, tlb| {
-            stage2.map(base.0, base, bytes, attributes, pool, tables, tlb)
+            stage2.map(ipa, base, bytes, attributes, pool, tables, tlb)
         })
     }
 
     /// Unmaps what [`map_borrowed`](Self::map_borrowed) mapped.
-    pub fn unmap_borrowed(&self, memory: &Memory, space: Space, range: PageRange) {
+    pub fn unmap_borrowed(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) {
         let unmapped = self.edit(memory, space, |stage2, pool, tables, tlb| {
-            stage2.unmap(range.base().0, range.bytes(), pool, tables, tlb)
+            stage2.unmap(ipa, bytes, pool, tables, tlb)
         });
         if let Err(error) = unmapped {
-            log::error!("{range} was retrieved and cannot be unmapped: {error}");
+            log::error!(
+                "{ipa:#x}: {bytes:#x} bytes were retrieved and cannot be unmapped: {error}"
+            );
         }
     }
 
@@ -241,23 +262,29 @@ impl AddressSpace {
     ///
     /// # Errors
     /// [`MapError`], and nothing has changed.
-    pub fn suspend(&self, memory: &Memory, space: Space, range: PageRange) -> Result<(), MapError> {
+    pub fn suspend(
+        &self,
+        memory: &Memory,
+        space: Space,
+        ipa: u64,
+        bytes: u64,
+    ) -> Result<(), MapError> {
         self.edit(memory, space, |stage2, pool, tables, tlb| {
-            stage2.suspend(range.base().0, range.bytes(), pool, tables, tlb)
+            stage2.suspend(ipa, bytes, pool, tables, tlb)
         })
     }
 
     /// Gives back what [`suspend`](Self::suspend) took.
-    pub fn resume(&self, memory: &Memory, space: Space, range: PageRange) {
+    pub fn resume(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) {
         self.edit(memory, space, |stage2, pool, tables, tlb| {
-            stage2.resume(range.base().0, range.bytes(), pool, tables, tlb);
+            stage2.resume(ipa, bytes, pool, tables, tlb);
         });
     }
 
     /// Gives the place up that [`suspend`](Self::suspend) kept.
-    pub fn forget(&self, memory: &Memory, space: Space, range: PageRange) {
+    pub fn forget(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) {
         self.edit(memory, space, |stage2, pool, tables, tlb| {
-            stage2.forget(range.base().0, range.bytes(), pool, tables, tlb);
+            stage2.forget(ipa, bytes, pool, tables, tlb);
         });
     }
 

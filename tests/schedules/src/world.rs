@@ -3,6 +3,7 @@
 //! holds at each step of one core is checked here, what holds between steps of all in
 //! [`rest`](crate::rest).
 
+use std::sync::LazyLock;
 use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::paravirt::{INTID_IPI, INTID_TIMER};
@@ -17,6 +18,7 @@ use bulkhead_core::interrupt::owner::{self, Owned};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::region::Region;
 use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
@@ -178,6 +180,17 @@ const PROPERTIES: Properties = Properties::DIRECT_REQ_RECEIVE
     .union(Properties::DIRECT_REQ_SEND)
     .union(Properties::AARCH64);
 
+/// The memory of the partition at `index`, as a region.
+fn own(index: usize) -> &'static [Region] {
+    static ALL: LazyLock<Vec<Region>> = LazyLock::new(|| {
+        let range = |index| PageRange::new(Pa(image(index)), IMAGE).expect("whole pages");
+        (0..16)
+            .map(|index| Region::own("own", range(index)))
+            .collect()
+    });
+    std::slice::from_ref(&ALL[index])
+}
+
 fn config(index: usize, spec: Spec) -> PartitionConfig {
     const fn service(byte: u8) -> [Service; 1] {
         [Service {
@@ -205,7 +218,8 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         entry: image(index),
         boot_information: None,
         image: (image(index), IMAGE),
-        regions: &[],
+        retrieved_memory: None,
+        regions: own(index),
         smc_allow_list: &[],
         smc_permissive: false,
         interrupts: spec.interrupts(index),

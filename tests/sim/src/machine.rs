@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::function::{self, Call};
@@ -15,7 +16,7 @@ use bulkhead_core::hardware::{
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 
 use crate::gic::Gic;
 use crate::memory::Memory;
@@ -447,36 +448,41 @@ impl Hardware for Machine {
         self.memory(|memory| memory.lookup(partition, space, ipa, bytes))
     }
 
+    fn gap(&self, partition: usize, space: Space, window: Range<u64>, bytes: u64) -> Option<u64> {
+        self.memory(|memory| memory.gap(partition, space, window, bytes))
+    }
+
     fn map_borrowed(
         &mut self,
         partition: usize,
         space: Space,
+        ipa: u64,
         range: PageRange,
-        kind: MemoryType,
-        permissions: Permissions,
+        attributes: Stage2Attributes,
     ) -> Result<(), FfaError> {
-        self.memory(|memory| memory.map_borrowed(partition, space, range, kind, permissions))
+        self.memory(|memory| memory.map_borrowed(partition, space, ipa, range, attributes))
     }
 
-    fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
-        self.memory(|memory| memory.unmap_borrowed(partition, space, range));
+    fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.memory(|memory| memory.unmap_borrowed(partition, space, ipa, bytes));
     }
 
     fn suspend(
         &mut self,
         partition: usize,
         space: Space,
-        range: PageRange,
+        ipa: u64,
+        bytes: u64,
     ) -> Result<(), FfaError> {
-        self.memory(|memory| memory.suspend(partition, space, range))
+        self.memory(|memory| memory.suspend(partition, space, ipa, bytes))
     }
 
-    fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
-        self.memory(|memory| memory.resume(partition, space, range));
+    fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.memory(|memory| memory.resume(partition, space, ipa, bytes));
     }
 
-    fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
-        self.memory(|memory| memory.forget(partition, space, range));
+    fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.memory(|memory| memory.forget(partition, space, ipa, bytes));
     }
 
     fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {

@@ -3,13 +3,14 @@
 //! what each page holds.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bulkhead_abi::FfaError;
 use bulkhead_core::hardware::{CopyFault, Run};
 use bulkhead_core::partition::PartitionConfig;
 use bulkhead_core::region::RegionKind;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::attrs::{MemoryType, Space, Stage2Attributes};
 use bulkhead_mm::pool::{Account, PagePool, PageRecord, Quota};
 use bulkhead_mm::stage2::{Stage2, Stage2Layout};
 use bulkhead_mm::table::{ENTRIES, TableMemory};
@@ -169,38 +170,36 @@ impl Memory {
         })
     }
 
+    pub(crate) fn gap(
+        &self,
+        partition: usize,
+        space: Space,
+        window: Range<u64>,
+        bytes: u64,
+    ) -> Option<u64> {
+        let stage2 = &self.spaces.get(partition)?[space_index(space)];
+        stage2.gap(window, bytes, PAGE_SIZE, &self.words)
+    }
+
     pub(crate) fn map_borrowed(
         &mut self,
         partition: usize,
         space: Space,
+        ipa: u64,
         range: PageRange,
-        memory: MemoryType,
-        permissions: Permissions,
+        attributes: Stage2Attributes,
     ) -> Result<(), FfaError> {
         let (stage2, pool, words) = self
             .space(partition, space)
             .ok_or(FfaError::InvalidParameters)?;
-        let attributes = Stage2Attributes {
-            memory,
-            permissions,
-        };
-        let base = range.base();
-        let mapped = stage2.map(
-            base.0,
-            base,
-            range.bytes(),
-            attributes,
-            pool,
-            words,
-            &mut Unused,
-        );
+        let (base, bytes) = (range.base(), range.bytes());
+        let mapped = stage2.map(ipa, base, bytes, attributes, pool, words, &mut Unused);
         mapped.map_err(error)
     }
 
-    pub(crate) fn unmap_borrowed(&mut self, partition: usize, space: Space, range: PageRange) {
+    pub(crate) fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
-            let (base, bytes) = (range.base().0, range.bytes());
-            let done = stage2.unmap(base, bytes, pool, words, &mut Unused);
+            let done = stage2.unmap(ipa, bytes, pool, words, &mut Unused);
             done.expect("what was mapped so is unmapped without a page");
         }
     }
@@ -209,25 +208,25 @@ impl Memory {
         &mut self,
         partition: usize,
         space: Space,
-        range: PageRange,
+        ipa: u64,
+        bytes: u64,
     ) -> Result<(), FfaError> {
         let (stage2, pool, words) = self
             .space(partition, space)
             .ok_or(FfaError::InvalidParameters)?;
-        let (base, bytes) = (range.base().0, range.bytes());
-        let suspended = stage2.suspend(base, bytes, pool, words, &mut Unused);
+        let suspended = stage2.suspend(ipa, bytes, pool, words, &mut Unused);
         suspended.map_err(error)
     }
 
-    pub(crate) fn resume(&mut self, partition: usize, space: Space, range: PageRange) {
+    pub(crate) fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
-            stage2.resume(range.base().0, range.bytes(), pool, words, &mut Unused);
+            stage2.resume(ipa, bytes, pool, words, &mut Unused);
         }
     }
 
-    pub(crate) fn forget(&mut self, partition: usize, space: Space, range: PageRange) {
+    pub(crate) fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
-            stage2.forget(range.base().0, range.bytes(), pool, words, &mut Unused);
+            stage2.forget(ipa, bytes, pool, words, &mut Unused);
         }
     }
 
@@ -272,12 +271,12 @@ fn map_regions(
             memory,
             permissions: region.permissions,
         };
-        let (base, bytes) = (region.range.base(), region.range.bytes());
+        let (ipa, base, bytes) = (region.ipa, region.range.base(), region.range.bytes());
         let stage2 = &mut spaces[space_index(region.space)];
         let none = &mut Unused;
-        match stage2.map(base.0, base, bytes, attributes, pool, words, none) {
+        match stage2.map(ipa, base, bytes, attributes, pool, words, none) {
             // A part of its own memory with permissions of its own.
-            Err(MapError::Overlap) => stage2.change(base.0, bytes, attributes, pool, words, none),
+            Err(MapError::Overlap) => stage2.change(ipa, bytes, attributes, pool, words, none),
             other => other,
         }
         .expect("pages for the regions");

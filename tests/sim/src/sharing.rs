@@ -244,6 +244,8 @@ pub struct Desk {
     /// The system.
     pub sim: Sim,
     puppets: Vec<Puppet>,
+    /// Where each partition sees its own memory.
+    bases: Vec<u64>,
     /// The version that each endpoint speaks, the normal world's first.
     pub versions: Vec<Version>,
 }
@@ -258,10 +260,12 @@ impl Desk {
     pub fn with(partitions: usize, quotas: Quotas, change: impl Fn(usize, Spec) -> Spec) -> Self {
         const NAMES: [&str; 8] = ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8"];
         let mut builder: SimBuilder = Sim::builder().cores(2).quotas(quotas);
-        let mut puppets = Vec::new();
+        let (mut puppets, mut bases) = (Vec::new(), Vec::new());
         for (index, name) in NAMES.into_iter().enumerate().take(partitions) {
             let (spec, puppet) = Puppet::new(name, Who::Sp(index).id());
-            builder = builder.partition(change(index, spec));
+            let spec = change(index, spec);
+            bases.push(spec.config.image.0);
+            builder = builder.partition(spec);
             puppets.push(puppet);
         }
         let mut sim = builder.boot();
@@ -269,6 +273,7 @@ impl Desk {
         let mut desk = Self {
             sim,
             puppets,
+            bases,
             versions: vec![Version::V1_2; partitions + 1],
         };
         desk.map_buffers(Who::Normal);
@@ -286,9 +291,17 @@ impl Desk {
         }
     }
 
+    /// Where an endpoint sees what is at `address` in its own memory.
+    pub fn sees(&self, who: Who, address: u64) -> u64 {
+        match who {
+            Who::Normal => address,
+            Who::Sp(index) => self.bases[index] + address % 0x10_0000,
+        }
+    }
+
     /// FFA_RXTX_MAP of an endpoint's buffers.
     pub fn map_buffers(&mut self, who: Who) {
-        let rx = Self::rx_address(who);
+        let rx = self.sees(who, Self::rx_address(who));
         let tx = rx + BUFFER_PAGES * PAGE;
         let id = Function::RxtxMap.id(Width::W64);
         let answer = self.call(who, &call([id, tx, rx, BUFFER_PAGES, 0, 0, 0, 0]));

@@ -14,7 +14,7 @@ use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Partition, PartitionConfig, Service};
-use bulkhead_core::region::{Region, RegionKind, Reserved};
+use bulkhead_core::region::{Region, Reserved};
 use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu};
@@ -40,7 +40,7 @@ pub const SPMC: EndpointId = EndpointId(0x8000);
 /// What a scenario says of a partition.
 #[derive(Clone)]
 pub struct Spec {
-    config: PartitionConfig,
+    pub(crate) config: PartitionConfig,
     multi_core: bool,
     queue: usize,
     program: Program,
@@ -71,13 +71,11 @@ impl Spec {
             entry: base + 0x4000,
             boot_information: Some((0, base)),
             image: (base, 0x10_0000),
-            regions: vec![Region {
-                kind: RegionKind::Own,
+            retrieved_memory: None,
+            regions: vec![Region::own(
                 name,
-                space: Space::Secure,
-                range: PageRange::new(Pa(base), 0x10_0000).expect("a valid range"),
-                permissions: Permissions::READ_WRITE_EXECUTE,
-            }]
+                PageRange::new(Pa(base), 0x10_0000).expect("a valid range"),
+            )]
             .leak(),
             smc_allow_list: &[],
             smc_permissive: false,

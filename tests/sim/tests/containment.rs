@@ -63,6 +63,7 @@ fn region(
         name,
         space,
         range: PageRange::new(Pa(base), PAGE).expect("a page"),
+        ipa: base,
         permissions,
     }
 }

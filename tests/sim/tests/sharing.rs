@@ -170,6 +170,7 @@ fn tx6_every_allocation_of_a_lend_fails_once_and_changes_nothing() {
                     let more = Region {
                         kind: RegionKind::Memory,
                         range: PageRange::new(Pa(0x2000_0000), 0x60_0000).unwrap(),
+                        ipa: 0x2000_0000,
                         ..own
                     };
                     config.regions = vec![own, more].leak();

@@ -7,7 +7,7 @@ use bulkhead_abi::memory::version::Retrieval;
 use bulkhead_abi::memory::{Permissions, Receiver};
 
 use super::Share;
-use super::record::Pair;
+use super::record::{Pair, Run};
 use crate::hardware::{Hardware, OutOfMemory};
 
 /// A receiver.
@@ -32,6 +32,22 @@ pub(super) struct Held {
     pub(super) leaving: bool,
     /// How many constituents it was told.
     pub(super) told: u32,
+    /// Where it has them, one after the other, if not at their own addresses.
+    pub(super) place: Option<u64>,
+}
+
+impl Held {
+    /// Where it has the next constituent, `run`, if the one before ended at `place`.
+    pub(super) fn next(place: &mut Option<u64>, run: Run) -> u64 {
+        match place {
+            None => run.range.base().0,
+            Some(next) => {
+                let ipa = *next;
+                *next = next.saturating_add(run.range.bytes());
+                ipa
+            }
+        }
+    }
 }
 
 /// Bit 24 of the first word: it has retrieved.
@@ -42,14 +58,18 @@ const CLEAR_AFTER: u64 = 1 << 27;
 const LEAVING: u64 = 1 << 28;
 const PERMISSIONS_SHIFT: u32 = 16;
 const TOLD_SHIFT: u32 = 32;
+/// Bit 0 of the second word: the address in it is that of the pages.
+const PLACED: u64 = 1;
 
 impl Borrower {
-    /// As it stands in a record: id [15:0], permissions [23:16], what it has [31:24], told [63:32]; a word
-    /// of no meaning; the implementation-defined bytes.
+    /// As it stands in a record: id [15:0], permissions [23:16], what it has [31:24], told [63:32]; where it has
+    /// them [63:12] and [`PLACED`]; the implementation-defined bytes.
     pub(super) fn encode(&self) -> [Pair; 2] {
+        let mut place = 0;
         let mut word = u64::from(self.id.0)
             | u64::from(self.permissions.encode()).unbounded_shl(PERMISSIONS_SHIFT);
         if let Some(held) = self.held {
+            place = held.place.map_or(0, |ipa| ipa | PLACED);
             word |= HELD | u64::from(held.told).unbounded_shl(TOLD_SHIFT);
             for (is, bit) in [
                 (held.write, WRITE),
@@ -62,11 +82,14 @@ impl Borrower {
         }
         let defined = u128::from_le_bytes(self.implementation_defined);
         let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
-        [[word, 0], [half(defined), half(defined.unbounded_shr(64))]]
+        [
+            [word, place],
+            [half(defined), half(defined.unbounded_shr(64))],
+        ]
     }
 
     /// The reverse of [`encode`](Self::encode).
-    fn decode([word, _]: Pair, [low, high]: Pair) -> Self {
+    fn decode([word, place]: Pair, [low, high]: Pair) -> Self {
         let field = |shift: u32, mask: u64| word.unbounded_shr(shift) & mask;
         let permissions = u8::try_from(field(PERMISSIONS_SHIFT, 0xff)).unwrap_or(0);
         let held = Held {
@@ -75,6 +98,7 @@ impl Borrower {
             clear_after: word & CLEAR_AFTER != 0,
             leaving: word & LEAVING != 0,
             told: u32::try_from(field(TOLD_SHIFT, u64::from(u32::MAX))).unwrap_or(0),
+            place: (place & PLACED != 0).then_some(place & !PLACED),
         };
         let defined = u128::from(low) | u128::from(high).unbounded_shl(64);
         Self {

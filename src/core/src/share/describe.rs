@@ -12,7 +12,7 @@ use bulkhead_abi::memory::registers::Lengths;
 use bulkhead_abi::memory::{Flags, Handle, Header, Receiver};
 use bulkhead_mm::attrs::{MemoryType, Space};
 
-use super::borrower::Borrowers;
+use super::borrower::{Borrower, Borrowers};
 use super::send::{MORE, PART};
 use super::{Kind, Share};
 use crate::hardware::Hardware;
@@ -50,21 +50,22 @@ impl<H: Hardware> Spmc<H> {
     pub(super) fn describe(
         share: &Share,
         handle: Handle,
-        own: Option<Receiver>,
+        own: Option<Borrower>,
         reply: &Reply,
         hw: &mut H,
     ) -> Result<(Lengths, u32), FfaError> {
+        let place = own.and_then(|own| own.held?.place);
         let header = share.header(handle, reply.version);
         let mut bytes = [0; PART];
         let room = bytes.len().min(reply.room);
         let part = bytes.get_mut(..room).ok_or(NoMemory)?;
         let region = Some(RegionOf {
-            constituents: share.described(0, hw),
-            constituent_count: share.constituents,
+            constituents: share.described(0, place, hw),
+            constituent_count: share.seen(place),
             page_count: share.pages,
         });
         let receivers = match own {
-            Some(own) => Shown::One(Some(own)),
+            Some(own) => Shown::One(Some(own.granted())),
             None => Shown::All(share.borrowers(hw)),
         };
         let encoded =
@@ -77,7 +78,7 @@ impl<H: Hardware> Spmc<H> {
             reply.slot,
             length,
             reply.room,
-            encoded.constituents,
+            (encoded.constituents, place),
             hw,
         )?;
         let fragment = u32::try_from(end).map_err(|_| NoMemory)?;
@@ -88,7 +89,8 @@ impl<H: Hardware> Spmc<H> {
         Ok((lengths, told))
     }
 
-    /// Writes the constituents from `told` on to the start of an RX buffer of `room` bytes. Returns how many
+    /// Writes the constituents from `told` on to the start of an RX buffer of `room` bytes, as one sees them
+    /// who has them at `place`. Returns how many
     /// were told then, and the length in bytes.
     ///
     /// # Errors
@@ -97,10 +99,10 @@ impl<H: Hardware> Spmc<H> {
         share: &Share,
         slot: usize,
         room: usize,
-        told: u32,
+        from: (u32, Option<u64>),
         hw: &mut H,
     ) -> Result<(u32, u32), FfaError> {
-        let (told, end) = Self::write_constituents(share, slot, 0, room, told, hw)?;
+        let (told, end) = Self::write_constituents(share, slot, 0, room, from, hw)?;
         Ok((told, u32::try_from(end).map_err(|_| NoMemory)?))
     }
 
@@ -111,14 +113,14 @@ impl<H: Hardware> Spmc<H> {
         slot: usize,
         mut offset: usize,
         room: usize,
-        mut told: u32,
+        (mut told, place): (u32, Option<u64>),
         hw: &mut H,
     ) -> Result<(u32, usize), FfaError> {
         let mut bytes = [0; MORE];
-        while told < share.constituents {
+        while told < share.seen(place) {
             let part = bytes.len().min(room.saturating_sub(offset));
             let part = bytes.get_mut(..part).ok_or(NoMemory)?;
-            let count = encode_constituents(&mut share.described(told, hw), part);
+            let count = encode_constituents(&mut share.described(told, place, hw), part);
             if count == 0 {
                 break;
             }

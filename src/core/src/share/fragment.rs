@@ -120,20 +120,21 @@ impl<H: Hardware> Spmc<H> {
         };
         let borrower = share.borrower(own, hw).filter(|_| !for_hypervisor);
         let held = borrower.and_then(|(_, borrower)| borrower.held);
-        let (told, receivers) = match (for_hypervisor, held) {
+        let (told, receivers, place) = match (for_hypervisor, held) {
             (true, _) => (
                 share.hypervisor_told.ok_or(InvalidParameters)?,
                 share.receivers,
+                None,
             ),
-            (false, Some(held)) => (held.told, 1),
+            (false, Some(held)) => (held.told, 1, held.place),
             (false, None) => return Err(InvalidParameters),
         };
         let head = super::describe::head(version, receivers);
         let position = told.saturating_mul(16).saturating_add(head);
-        if call.position != position || told >= share.constituents {
+        if call.position != position || told >= share.seen(place) {
             return Err(InvalidParameters);
         }
-        let (told, length) = Self::describe_more(share, slot, room, told, hw)?;
+        let (told, length) = Self::describe_more(share, slot, room, (told, place), hw)?;
         match borrower {
             Some((number, mut borrower)) => {
                 borrower.held = held.map(|held| super::borrower::Held { told, ..held });
@@ -148,7 +149,7 @@ impl<H: Hardware> Spmc<H> {
             position: length,
             endpoint: domain.names(share.sender),
         };
-        if share.phase == Phase::Taken && told == share.constituents {
+        if share.phase == Phase::Taken && told == share.seen(place) {
             self.shares.put_back(locked, hw);
         }
         let extended = self.extended_rule(core);

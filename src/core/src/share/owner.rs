@@ -43,10 +43,6 @@ impl PageOwners {
         for partition in partitions {
             let (id, name) = (partition.config.id, partition.config.name);
             let own = |kind| PageState::exclusive(Owner::Partition(id.0), secure, kind);
-            let (base, bytes) = partition.config.image;
-            if let Some(image) = PageRange::new(Pa(base), bytes) {
-                self.give(name, secure, image, hole, own(MemoryType::Normal));
-            }
             for region in partition.config.regions {
                 let kind = match region.kind {
                     RegionKind::Own | RegionKind::Memory => MemoryType::Normal,

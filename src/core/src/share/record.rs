@@ -206,32 +206,79 @@ impl<H: Hardware> Iterator for Ranges<'_, H> {
     type Item = PageRange;
 
     fn next(&mut self) -> Option<PageRange> {
-        range(self.pairs.next(self.hw)?)
+        run(self.pairs.next(self.hw)?).map(|run| run.range)
     }
 }
 
-/// The same as [`Ranges`], as a descriptor has them.
-pub(crate) struct Described<'a, H>(pub(crate) Ranges<'a, H>);
+/// Constituents as a descriptor has them.
+pub(crate) enum Described<'a, H> {
+    /// At their own addresses.
+    Ranges(Ranges<'a, H>),
+    /// All pages in one piece, until that was told.
+    Whole(Option<Constituent>),
+}
 
 impl<H: Hardware> Iterator for Described<'_, H> {
     type Item = Constituent;
 
     fn next(&mut self) -> Option<Constituent> {
-        self.0.next().and_then(|range| {
-            Some(Constituent {
-                address: range.base().0,
-                page_count: u32::try_from(range.pages()).ok()?,
-            })
-        })
+        match self {
+            Self::Whole(whole) => whole.take(),
+            Self::Ranges(ranges) => ranges.next().and_then(|range| {
+                Some(Constituent {
+                    address: range.base().0,
+                    page_count: u32::try_from(range.pages()).ok()?,
+                })
+            }),
+        }
     }
 }
 
-/// A constituent as a pair.
+/// Pages as their sender sees them, and where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    /// The first address by which the sender knows them: an intermediate physical one.
+    pub(crate) ipa: u64,
+    pub(crate) range: PageRange,
+}
+
+/// Bit 63 of the second word: the physical address is known, and another one than the sender's.
+const PLACED: u64 = 1 << 63;
+/// How many bits of the number of the physical page are in the first word; 28 more are in the second.
+const LOW_BITS: u32 = 12;
+const LOW: u64 = 0xfff;
+const HIGH_SHIFT: u32 = 32;
+const HIGH: u64 = 0xfff_ffff;
+const PAGES: u64 = 0xffff_ffff;
+
+/// A constituent as a pair: the sender's address [63:12], page [11:0] of the physical address; pages [31:0],
+/// page [39:12] of the physical address [59:32], [`PLACED`].
 pub(crate) fn pair(constituent: Constituent) -> Pair {
     [constituent.address, u64::from(constituent.page_count)]
 }
 
-/// The reverse of [`pair`].
-pub(crate) fn range([address, pages]: Pair) -> Option<PageRange> {
-    PageRange::new(Pa(address), pages.checked_mul(PAGE_SIZE)?)
+/// The same constituent, of which the physical address is `pa`.
+pub(crate) fn place(run: Run, pa: Pa) -> Pair {
+    let (address, pages) = (run.ipa, run.range.pages());
+    if pa.0 == address {
+        return [address, pages];
+    }
+    let number = pa.0.unbounded_shr(LOW_BITS);
+    let high = number.unbounded_shr(LOW_BITS) & HIGH;
+    let high = high.unbounded_shl(HIGH_SHIFT);
+    [address | (number & LOW), pages | high | PLACED]
+}
+
+/// The reverse of [`pair`] and [`place`].
+pub(crate) fn run([first, second]: Pair) -> Option<Run> {
+    let ipa = first & !LOW;
+    let base = if second & PLACED == 0 {
+        ipa
+    } else {
+        let high = second.unbounded_shr(HIGH_SHIFT) & HIGH;
+        let number = high.unbounded_shl(LOW_BITS) | (first & LOW);
+        number.unbounded_shl(LOW_BITS)
+    };
+    let range = PageRange::new(Pa(base), (second & PAGES).checked_mul(PAGE_SIZE)?)?;
+    Some(Run { ipa, range })
 }

@@ -116,7 +116,7 @@ impl<H: Hardware> Spmc<H> {
                 kind: share.kind,
                 is_complete: share.phase == Phase::Sent,
                 has_it: held.is_some(),
-                knows_all: held.is_some_and(|held| held.told == share.constituents),
+                knows_all: held.is_some_and(|held| held.told == share.seen(held.place)),
                 clears,
                 may_write: share.memory == MemoryType::Normal
                     && held.is_some_and(|held| held.write),
@@ -150,8 +150,10 @@ impl<H: Hardware> Spmc<H> {
         };
         if !held.leaving {
             if let Some((partition, _)) = self.find(borrower.id) {
-                Self::for_each_range(share, hw, |hw, range| {
-                    hw.unmap_borrowed(partition, share.space, range);
+                let mut place = held.place;
+                Self::for_each_run(share, hw, |hw, run| {
+                    let ipa = Held::next(&mut place, run);
+                    hw.unmap_borrowed(partition, share.space, ipa, run.range.bytes());
                 });
             }
             share.clear_due |= held.clear_after;

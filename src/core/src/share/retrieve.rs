@@ -7,10 +7,12 @@ use bulkhead_abi::memory::attributes::{
 };
 use bulkhead_abi::memory::registers::Lengths;
 use bulkhead_abi::memory::version::Retrieval;
-use bulkhead_abi::memory::{Flags, Kind as Descriptor, Receiver, Transaction, transaction};
+use bulkhead_abi::memory::{
+    Constituent, Flags, Kind as Descriptor, Receiver, Transaction, transaction,
+};
 use bulkhead_abi::{EndpointId, FfaError, Version};
-use bulkhead_mm::addr::PageRange;
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
+use bulkhead_mm::addr::PAGE_SIZE;
+use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
 use bulkhead_mm::owner::PageState;
 
 use super::borrower::{Borrower, Held};
@@ -249,32 +251,44 @@ impl<H: Hardware> Spmc<H> {
         if self.is_ended(domain) {
             return Err(Aborted);
         }
-        borrower.held = Some(Held {
+        let mut held = Held {
             write: wanted.write,
             execute: wanted.execute,
             clear_after: request.header.flags.has(Flags::CLEAR_RELINQUISH),
             leaving: false,
             told: 0,
-        });
-        let (lengths, told) = Self::describe(share, handle, Some(borrower.granted()), reply, hw)?;
-        let mapped = self
-            .clear_before(share, domain, patience, hw)
-            .and_then(|()| self.map_for(share, domain, wanted, hw));
-        if let Err(error) = mapped {
+            place: self.place(share, domain, hw)?,
+        };
+        let lengths = loop {
+            borrower.held = Some(held);
+            let (lengths, told) = Self::describe(share, handle, Some(borrower), reply, hw)?;
+            let mapped = self
+                .clear_before(share, domain, held.place, patience, hw)
+                .and_then(|()| self.map_for(share, domain, held.place, wanted, hw));
+            let Err(error) = mapped else {
+                held.told = told;
+                break lengths;
+            };
             // What was written is nobody's to read.
             let _ = hw.clear_rx(reply.slot, 0);
-            return Err(error);
-        }
-        if let Some(held) = &mut borrower.held {
-            held.told = told;
-        }
+            if error != Denied {
+                return Err(error);
+            }
+            let place = self.place(share, domain, hw)?;
+            if place == held.place {
+                return Err(error);
+            }
+            // Another context of the partition was faster to have memory there.
+            held.place = place;
+        };
+        borrower.held = Some(held);
         share.set_borrower(number, &borrower, hw);
         share.holders = share.holders.saturating_add(1);
         // What was zeroed for one that has not left yet may be written to again.
         share.zeroing = Progress::default();
         if share.kind == Kind::Donate {
             self.change_owner(index, share, domain, hw);
-            if told == share.constituents {
+            if held.told == share.seen(held.place) {
                 self.shares.put_back(locked, hw);
             }
         }
@@ -344,6 +358,7 @@ impl<H: Hardware> Spmc<H> {
         &self,
         share: &mut Share,
         domain: Domain,
+        place: Option<u64>,
         patience: super::zero::Patience,
         hw: &mut H,
     ) -> Result<(), FfaError> {
@@ -351,13 +366,34 @@ impl<H: Hardware> Spmc<H> {
             return Ok(());
         }
         if let Domain::Partition(index, _) = domain
-            && tables(share.ranges(hw)) > hw.pages_left(index)
+            && tables(share.described(0, place, hw)) > hw.pages_left(index)
         {
             return Err(NoMemory);
         }
         Self::zero(share, patience, hw).map_err(|stopped: Stopped| FfaError::from(stopped))?;
         share.cleared = true;
         Ok(())
+    }
+
+    /// Where the caller gets the pages, if not at their own addresses: in one piece, at the lowest of the
+    /// addresses that its manifest has for that which are free.
+    ///
+    /// # Errors
+    /// NO_MEMORY when it has no room there.
+    fn place(&self, share: &Share, domain: Domain, hw: &H) -> Result<Option<u64>, FfaError> {
+        let Domain::Partition(index, _) = domain else {
+            return Ok(None);
+        };
+        let partition = self.partitions.get(index);
+        let window = partition.and_then(|partition| partition.config.retrieved_memory.clone());
+        let bytes = u64::from(share.pages).saturating_mul(PAGE_SIZE);
+        match window {
+            None => Ok(None),
+            Some(window) => match hw.gap(index, share.space, window, bytes) {
+                None => Err(NoMemory),
+                ipa => Ok(ipa),
+            },
+        }
     }
 
     /// Maps the pages in the stage 2 of a partition that retrieves them.
@@ -369,6 +405,7 @@ impl<H: Hardware> Spmc<H> {
         &self,
         share: &Share,
         domain: Domain,
+        place: Option<u64>,
         permissions: Permissions,
         hw: &mut H,
     ) -> Result<(), FfaError> {
@@ -376,18 +413,31 @@ impl<H: Hardware> Spmc<H> {
         let Domain::Partition(index, _) = domain else {
             return Ok(());
         };
-        Self::try_each_range(
+        let attributes = Stage2Attributes {
+            memory: share.memory,
+            permissions,
+        };
+        let (mut next, mut again) = (place, place);
+        Self::try_each_run(
             share,
             hw,
-            |hw, range| hw.map_borrowed(index, share.space, range, share.memory, permissions),
-            |hw, range| hw.unmap_borrowed(index, share.space, range),
+            |hw, run| {
+                let ipa = Held::next(&mut next, run);
+                hw.map_borrowed(index, share.space, ipa, run.range, attributes)
+            },
+            |hw, run| {
+                let ipa = Held::next(&mut again, run);
+                hw.unmap_borrowed(index, share.space, ipa, run.range.bytes());
+            },
         )
     }
 
     /// The pages of a donation become the receiver's.
     fn change_owner(&self, index: usize, share: &mut Share, domain: Domain, hw: &mut H) {
         if let Some((sender, _)) = self.find(share.sender) {
-            Self::for_each_range(share, hw, |hw, range| hw.forget(sender, share.space, range));
+            Self::for_each_run(share, hw, |hw, run| {
+                hw.forget(sender, share.space, run.ipa, run.range.bytes());
+            });
         }
         let from = share.state(index);
         let to = PageState::exclusive(domain.owner(), share.space, share.memory);
@@ -426,16 +476,17 @@ fn caller(domain: Domain, request: &Transaction<'_>) -> Option<Receiver> {
     })
 }
 
-/// At most how many tables it takes to map `ranges`, which is few for ranges that lie side by side.
-fn tables(ranges: impl Iterator<Item = PageRange>) -> usize {
+/// At most how many tables it takes to map `pages`, which is few for those that lie side by side.
+fn tables(pages: impl Iterator<Item = Constituent>) -> usize {
     /// What an entry of each level but the last maps, as a power of two.
     const LEVELS: [u32; 3] = [21, 30, 39];
     let mut count = 0_u64;
     let mut last = [None; 3];
-    for range in ranges {
-        let end = range.end().0.saturating_sub(1);
+    for run in pages {
+        let bytes = u64::from(run.page_count).saturating_mul(PAGE_SIZE);
+        let end = run.address.saturating_add(bytes).saturating_sub(1);
         for (shift, last) in LEVELS.into_iter().zip(&mut last) {
-            let first_table = range.base().0.unbounded_shr(shift);
+            let first_table = run.address.unbounded_shr(shift);
             let last_table = end.unbounded_shr(shift);
             let more = last_table.saturating_sub(first_table);
             count =

@@ -9,7 +9,6 @@ use bulkhead_abi::memory::registers::{Fragment, Lengths};
 use bulkhead_abi::memory::transaction::{self, Region};
 use bulkhead_abi::memory::{Constituents, Flags, Kind as Descriptor, Malformed, Transaction};
 use bulkhead_abi::{EndpointId, FfaError, Version};
-use bulkhead_mm::addr::Pa;
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 use bulkhead_mm::owner::PageState;
 
@@ -374,11 +373,11 @@ impl<H: Hardware> Spmc<H> {
     /// NO_MEMORY when a block cannot be split for want of a page, and DENIED for a page that is not there any
     /// more; all pages are back then.
     fn take_from_sender(partition: usize, share: &Share, hw: &mut H) -> Result<(), FfaError> {
-        Self::try_each_range(
+        Self::try_each_run(
             share,
             hw,
-            |hw, range| hw.suspend(partition, share.space, range),
-            |hw, range| hw.resume(partition, share.space, range),
+            |hw, run| hw.suspend(partition, share.space, run.ipa, run.range.bytes()),
+            |hw, run| hw.resume(partition, share.space, run.ipa, run.range.bytes()),
         )
     }
 
@@ -430,34 +429,52 @@ struct Found {
     permissions: Permissions,
 }
 
-/// What stage 2 of the sender says of its pages: all mapped, in one space, of one memory type.
+/// What stage 2 of the sender says of its pages: all mapped, in one space, of one memory type. Where they are is
+/// noted; a constituent is in one piece there, too.
 ///
 /// # Errors
 /// DENIED (S27, S31, S40).
-fn of_partition<H: Hardware>(partition: usize, share: &Share, hw: &H) -> Result<Found, FfaError> {
-    let first = share.ranges(hw).next().ok_or(InvalidParameters)?;
-    let base = first.base().0;
-    let space = [Space::Secure, Space::NonSecure]
-        .into_iter()
-        .find(|space| hw.lookup(partition, *space, base, first.bytes()).is_some())
-        .ok_or(Denied)?;
+fn of_partition<H: Hardware>(
+    partition: usize,
+    share: &Share,
+    hw: &mut H,
+) -> Result<Found, FfaError> {
     let mut found: Option<Found> = None;
-    for range in share.ranges(hw) {
-        let mut next = range.base().0;
-        while next < range.end().0 {
-            let rest = range.end().0.saturating_sub(next);
-            let run = hw.lookup(partition, space, next, rest).ok_or(Denied)?;
+    let mut number = share.first();
+    let mut pairs = share.record.pairs(number, u32::MAX, hw);
+    while let Some(run) = pairs.next(hw).and_then(record::run) {
+        let (ipa, bytes) = (run.ipa, run.range.bytes());
+        let look = |space: Space| hw.lookup(partition, space, ipa, bytes).is_some();
+        let space = match &found {
+            Some(found) => found.space,
+            None => { [Space::Secure, Space::NonSecure].into_iter() }
+                .find(|space| look(*space))
+                .ok_or(Denied)?,
+        };
+        let mut pa = None;
+        let mut done = 0;
+        while done < bytes {
+            let rest = bytes.saturating_sub(done);
+            let next = ipa.checked_add(done).ok_or(Denied)?;
+            let part = hw.lookup(partition, space, next, rest).ok_or(Denied)?;
             let all = found.get_or_insert(Found {
                 space,
-                memory: run.memory,
-                permissions: run.permissions,
+                memory: part.memory,
+                permissions: part.permissions,
             });
-            if run.pa != Pa(next) || run.memory != all.memory || run.bytes == 0 {
+            let first = *pa.get_or_insert(part.pa);
+            let follows = first.0.checked_add(done) == Some(part.pa.0);
+            if !follows || part.memory != all.memory || part.bytes == 0 {
                 return Err(Denied);
             }
-            all.permissions = both(all.permissions, run.permissions);
-            next = next.saturating_add(run.bytes);
+            all.permissions = both(all.permissions, part.permissions);
+            done = done.saturating_add(part.bytes);
         }
+        let pa = pa.ok_or(InvalidParameters)?;
+        if pa != run.range.base() {
+            share.record.set(number, record::place(run, pa), hw);
+        }
+        number = number.saturating_add(1);
     }
     found.ok_or(InvalidParameters)
 }

@@ -5,7 +5,8 @@
 use bulkhead_abi::FfaError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 
-use super::{Domain, Share, record};
+use super::record::{self, Run};
+use super::{Domain, Share};
 use crate::hardware::Hardware;
 use crate::spmc::Spmc;
 
@@ -57,14 +58,17 @@ impl<H: Hardware> Spmc<H> {
     pub(super) fn zero(share: &mut Share, patience: Patience, hw: &mut H) -> Result<(), Stopped> {
         let first = share.first().saturating_add(share.zeroing.constituents);
         let mut pairs = share.record.pairs(first, u32::MAX, hw);
-        while let Some(range) = pairs.next(hw).and_then(record::range) {
+        while let Some(Run { range, .. }) = pairs.next(hw).and_then(record::run) {
             while let Some(piece) = piece(range, share.zeroing.bytes) {
                 if hw.zero(share.space, piece).is_err() {
                     if patience != Patience::WhatAnswers {
                         return Err(Stopped::Fault);
                     }
                     // Each page for itself: what answers is wiped.
-                    for page in piece.iter().filter_map(|page| PageRange::new(page, PAGE_SIZE)) {
+                    for page in piece
+                        .iter()
+                        .filter_map(|page| PageRange::new(page, PAGE_SIZE))
+                    {
                         let _ = hw.zero(share.space, page);
                     }
                 }

@@ -5,8 +5,9 @@ use super::{Accepted, Reserved};
 use crate::claims::first_clash;
 use crate::dt::Field;
 use crate::error::{Document, ManifestError, NodePath, Rule};
+use crate::ipa;
 use crate::range::{Range, covered};
-use crate::region::{self, DeviceRegion, MemoryRegion, Placement};
+use crate::region::{self, DeviceRegion, MemoryRegion, Placement, RegionAttributes};
 use crate::sp::{SpManifest, claimed};
 use crate::spmc::{MemoryKind, SpmcManifest};
 
@@ -88,11 +89,56 @@ impl<'a> Placed<'a> {
     }
 }
 
+/// Addresses at which a partition sees something.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    node: NodePath<'a>,
+    field: Field,
+    range: Range,
+    /// In its secure space, and in its non-secure one.
+    spaces: [bool; 2],
+    name: &'a str,
+    /// The manifest says where.
+    elsewhere: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(placed: &Placed<'a>, ipa: Option<u64>, attributes: RegionAttributes) -> Self {
+        let field = ipa.map_or(placed.field, |_| ipa::ADDRESS);
+        let base = ipa.unwrap_or(placed.range.base);
+        Self {
+            node: placed.node,
+            field,
+            range: Range {
+                base,
+                ..placed.range
+            },
+            spaces: [!attributes.non_secure, attributes.non_secure],
+            name: placed.node.name,
+            elsewhere: ipa.is_some(),
+        }
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        let in_one = |(ours, theirs): (bool, bool)| ours && theirs;
+        self.range.overlaps(&other.range) && self.spaces.into_iter().zip(other.spaces).any(in_one)
+    }
+
+    const fn overlap(&self, other: &'a str) -> ManifestError<'a> {
+        let fix = "give each of them addresses of its own";
+        ManifestError::new(Document::Partition, self.node, Rule::RegionOverlap, fix)
+            .property(self.field.name)
+            .value(self.range.base)
+            .other(other)
+    }
+}
+
 /// The checks of one partition's regions.
 pub(super) struct Check<'c, 'a, I> {
     pub spmc: &'c SpmcManifest<'a>,
     pub sp: &'c SpManifest<'a>,
     pub memory: Range,
+    pub ipa: u64,
     pub image_copy: Option<Range>,
     pub others: Others<'c, I>,
 }
@@ -109,6 +155,7 @@ impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Check<'_, 'a, I> {
             self.streams(region.node, region.smmu_id, region.stream_ids())?;
         }
         self.no_overlaps()?;
+        self.no_address_twice()?;
         self.no_shared_claims()
     }
 
@@ -127,6 +174,16 @@ impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Check<'_, 'a, I> {
             .property(field.name)
             .value(value)
         })?;
+        if let Some(ipa) = region.ipa.filter(|_| placed.own) {
+            return Err(ManifestError::new(
+                Document::Partition,
+                region.node,
+                Rule::BadLayout,
+                ipa::ADDRESS.fix,
+            )
+            .property(ipa::ADDRESS.name)
+            .value(ipa));
+        }
         if !placed.own && self.memory.overlaps(&placed.range) {
             return Err(placed.overlap(OWN_MEMORY));
         }
@@ -229,6 +286,66 @@ impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Check<'_, 'a, I> {
         match clash {
             Some((ours, (name, _))) => Err(ours.overlap(name)),
             None => Ok(()),
+        }
+    }
+
+    /// What the partition sees: each address once in each of its two spaces. Where it sees everything
+    /// where it is, that has been looked at already.
+    fn no_address_twice(&self) -> Result<(), ManifestError<'a>> {
+        let mut elsewhere = false;
+        self.each_seen(&mut |seen| elsewhere |= seen.elsewhere);
+        if !elsewhere {
+            return Ok(());
+        }
+        let mut clash = None;
+        let mut index = 0_usize;
+        self.each_seen(&mut |ours| {
+            let mut earlier = 0;
+            self.each_seen(&mut |theirs| {
+                if clash.is_none() && earlier < index && ours.meets(&theirs) {
+                    clash = Some(ours.overlap(theirs.name));
+                }
+                earlier = earlier.saturating_add(1);
+            });
+            index = index.saturating_add(1);
+        });
+        clash.map_or(Ok(()), Err)
+    }
+
+    /// Calls back with all that the partition sees.
+    fn each_seen(&self, each: &mut dyn FnMut(Seen<'a>)) {
+        let whole = |field, range, spaces, name| Seen {
+            node: NodePath::ROOT,
+            field,
+            range,
+            spaces,
+            name,
+            elsewhere: range != self.memory,
+        };
+        let own = Range {
+            base: self.ipa,
+            ..self.memory
+        };
+        each(whole(ipa::BASE, own, [true, false], OWN_MEMORY));
+        for region in self.sp.memory_regions() {
+            if let Some(placed) = self.place(&region).filter(|placed| !placed.own) {
+                each(Seen::of(&placed, region.ipa, region.attributes));
+            }
+        }
+        for region in self.sp.device_regions() {
+            each(Seen::of(
+                &place_device(&region),
+                region.ipa,
+                region.attributes,
+            ));
+        }
+        if let Some(range) = self.sp.retrieved_memory {
+            each(whole(
+                ipa::RETRIEVED_BASE,
+                range,
+                [true, true],
+                ipa::RETRIEVED,
+            ));
         }
     }
 

@@ -57,6 +57,31 @@ fn a41_what_is_forgotten_is_gone_and_its_table_is_freed() {
     f.map(MIB_2, 9 * MIB_2, KIB_4, RO).unwrap();
 }
 
+#[test]
+fn a59_a_gap_is_what_is_neither_mapped_nor_suspended() {
+    let mut f = stage2(40, Space::NonSecure, 16);
+    let gap =
+        |f: &Fixture<Stage2>, bytes, align| f.tree.gap(MIB_2..4 * MIB_2, bytes, align, &f.mem);
+    assert_eq!(gap(&f, 3 * MIB_2, KIB_4), Some(MIB_2));
+    assert_eq!(gap(&f, 3 * MIB_2 + KIB_4, KIB_4), None);
+    f.map(MIB_2, 9 * MIB_2, KIB_4, RWX).unwrap();
+    f.map(2 * MIB_2, 4 * MIB_2, MIB_2, RWX).unwrap();
+    f.suspend(MIB_2, KIB_4).unwrap();
+    assert_eq!(gap(&f, KIB_4, KIB_4), Some(MIB_2 + KIB_4));
+    assert_eq!(gap(&f, MIB_2 - KIB_4, KIB_4), Some(MIB_2 + KIB_4));
+    assert_eq!(gap(&f, MIB_2, KIB_4), Some(3 * MIB_2));
+    assert_eq!(gap(&f, KIB_4, MIB_2), Some(3 * MIB_2));
+    f.forget(MIB_2, KIB_4);
+    assert_eq!(gap(&f, MIB_2, MIB_2), Some(MIB_2));
+    f.suspend(2 * MIB_2, MIB_2).unwrap();
+    f.map(3 * MIB_2, 11 * MIB_2, KIB_4, RO).unwrap();
+    assert_eq!(gap(&f, MIB_2, KIB_4), Some(MIB_2));
+    assert_eq!(gap(&f, MIB_2 + KIB_4, KIB_4), None);
+    // Only what lies in the window counts.
+    assert_eq!(f.tree.gap(0..MIB_2, MIB_2, KIB_4, &f.mem), Some(0));
+    assert_eq!(f.tree.gap(4 * MIB_2..4 * MIB_2, KIB_4, KIB_4, &f.mem), None);
+}
+
 /// Random ranges are suspended, resumed and forgotten. Each edit is followed by the checker of the order of
 /// writes and invalidations (X1, X2, X6), and fails first with every number of pages that is too small.
 #[test]
@@ -114,6 +139,18 @@ fn o3_random_suspensions_agree_with_a_flat_model() {
                 };
                 assert_eq!(f.output(MIB_2 + page * KIB_4), expected, "page {page}");
             }
+            let (first, pages) = (below(PAGES), 1 + below(24));
+            let align = 1 << below(4);
+            let fits = |start: &u64| {
+                let range = *start as usize..(start + pages) as usize;
+                model[range].iter().all(|state| *state == State::Gone)
+            };
+            let starts = (first.next_multiple_of(align)..=PAGES.saturating_sub(pages))
+                .step_by(align as usize);
+            let expected = { starts }.find(fits).map(|start| MIB_2 + start * KIB_4);
+            let window = MIB_2 + first * KIB_4..MIB_2 + PAGES * KIB_4;
+            let found = (f.tree).gap(window, pages * KIB_4, align * KIB_4, &f.mem);
+            assert_eq!(found, expected, "{pages} pages");
         }
     }
 }

@@ -14,6 +14,7 @@ use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::region::Region;
 use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName, Vcpu, VcpuRef};
@@ -136,7 +137,14 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
         entry: IMAGE[index].0,
         boot_information: (choice & 16 == 0).then_some((choice % 4, IMAGE[index].0)),
         image: IMAGE[index],
-        regions: &[],
+        retrieved_memory: None,
+        // SAFETY: as the services.
+        regions: unsafe {
+            lease.lend(Box::new([Region::own(
+                "own",
+                PageRange::new(Pa(IMAGE[index].0), IMAGE[index].1).expect("whole pages"),
+            )]))
+        },
         smc_allow_list: &[0x8400_0005, 0xbe00_0000],
         smc_permissive: choice & 32 != 0,
         interrupts: &[56, 57],

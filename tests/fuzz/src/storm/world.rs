@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
@@ -10,6 +11,7 @@ use bulkhead_core::event::{Action, Event};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::partition::{Partition, PartitionConfig, Service};
+use bulkhead_core::region::Region;
 use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu, VcpuRef};
@@ -85,6 +87,19 @@ pub struct World {
     pub calm: bool,
 }
 
+/// The memory of the partition at `index`, as a region.
+fn own(index: usize) -> &'static [Region] {
+    static ALL: LazyLock<Vec<Region>> = LazyLock::new(|| {
+        let range = |index: u64| {
+            PageRange::new(Pa(0x1000_0000 + 0x10_0000 * index), 0x10_0000).expect("whole pages")
+        };
+        (0..16)
+            .map(|index| Region::own("own", range(index)))
+            .collect()
+    });
+    std::slice::from_ref(&ALL[index])
+}
+
 fn config(index: usize, dice: &mut Dice) -> PartitionConfig {
     let properties = Properties::DIRECT_REQ_RECEIVE
         .union(Properties::DIRECT_REQ_SEND)
@@ -109,7 +124,8 @@ fn config(index: usize, dice: &mut Dice) -> PartitionConfig {
         entry: base,
         boot_information: None,
         image: (base, 0x10_0000),
-        regions: &[],
+        retrieved_memory: None,
+        regions: own(index),
         smc_allow_list: &[],
         smc_permissive: false,
         interrupts: DEVICES[index],

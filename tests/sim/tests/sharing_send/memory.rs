@@ -123,6 +123,7 @@ fn desk_with(kind: RegionKind, space: Space, permissions: Permissions) -> Desk {
                 kind,
                 space,
                 range,
+                ipa: range.base().0,
                 permissions,
                 ..own
             };
