@@ -254,7 +254,7 @@ const MISTAKES: [Mistake; 38] = [
         right: "if partition.health() == Health::Aborted {\n            return self.drop_interrupts(slot, hw);",
         wrong: "if partition.health() == Health::Aborted && !made!() {\n return self.drop_interrupts(slot, hw);",
         scenario: "i16_k8_a_partition_ends_while_it_is_interrupted",
-        says: "I",
+        says: "IR6: 0.0",
     },
     Mistake {
         name: "an interrupt enters a context: whoever had the core is not saved",
@@ -272,7 +272,7 @@ const MISTAKES: [Mistake; 38] = [
         wrong: "slot.interrupts.raise(active.intid, Some(active.core)); \
                 if made!() { slot.interrupts.raise(active.intid, Some(active.core)); }",
         scenario: "i5_a_device_interrupts_a_partition_that_waits_or_runs",
-        says: "I",
+        says: "IR1: 40 comes twice",
     },
     Mistake {
         name: "the end of a partition: its interrupts stay active",
@@ -280,7 +280,7 @@ const MISTAKES: [Mistake; 38] = [
         right: "self.drop_all_interrupts(partition, hw);",
         wrong: "if !made!() { self.drop_all_interrupts(partition, hw); }",
         scenario: "i16_k8_a_partition_ends_while_it_is_interrupted",
-        says: "I",
+        says: "I16: Line",
     },
     Mistake {
         name: "a context that goes to wait: what became pending meanwhile is forgotten",
@@ -360,6 +360,9 @@ const MISTAKES: [Mistake; 38] = [
     },
 ];
 
+/// A rare turn of events is not among the first schedules of each seed.
+const SEEDS: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
+
 /// What tells the copy which mistake is made.
 const SWITCH: &str = "BULKHEAD_MISTAKE";
 
@@ -372,16 +375,19 @@ fn every_mistake_is_found() {
         .iter()
         .enumerate()
         .filter_map(|(number, mistake)| {
-            let output = run(&copy, mistake.scenario, &number.to_string());
-            let said = String::from_utf8_lossy(&output.stdout).into_owned()
-                + &String::from_utf8_lossy(&output.stderr);
-            let found = !output.status.success() && said.contains(mistake.says);
-            (!found).then(|| format!("{}: {}\n{said}", mistake.name, output.status))
+            let mut last = String::new();
+            let found = SEEDS.into_iter().any(|seed| {
+                let output = run(&copy, mistake.scenario, &number.to_string(), seed);
+                last = String::from_utf8_lossy(&output.stdout).into_owned()
+                    + &String::from_utf8_lossy(&output.stderr);
+                !output.status.success() && last.contains(mistake.says)
+            });
+            (!found).then(|| format!("{}:\n{last}", mistake.name))
         })
         .collect();
     assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
     // Without a mistake the copy is the core.
-    let output = run(&copy, "", "none");
+    let output = run(&copy, "", "none", "1");
     assert!(
         output.status.success(),
         "{}",
@@ -390,7 +396,7 @@ fn every_mistake_is_found() {
 }
 
 /// Runs a scenario of the copy, or all, with a mistake.
-fn run(copy: &Path, scenario: &str, mistake: &str) -> Output {
+fn run(copy: &Path, scenario: &str, mistake: &str, seed: &str) -> Output {
     // What does not differ is built already.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let target = target.expect("the target directory");
@@ -402,6 +408,7 @@ fn run(copy: &Path, scenario: &str, mistake: &str) -> Output {
         .env("CARGO_TARGET_DIR", target)
         .env("RUST_BACKTRACE", "0")
         .env(SWITCH, mistake)
+        .env("BULKHEAD_SEED", seed)
         .env_remove("BULKHEAD_REPLAY");
     if mistake == "none" {
         cargo.env("BULKHEAD_SCHEDULES", "100");
