@@ -102,6 +102,12 @@ impl Rules {
         self.mistake == Some(mistake)
     }
 
+    /// The errors of all rows of `table` that do not hold.
+    pub fn refusals<R>(&self, table: &[Check<R>], case: &Case<R>) -> Vec<FfaError> {
+        let broken = table.iter().filter(|check| !(check.holds)(case));
+        broken.map(|check| check.error).collect()
+    }
+
     /// The first row of `table` that does not hold.
     pub fn refusal<R>(&self, table: &[Check<R>], case: &Case<R>) -> Option<FfaError> {
         table

@@ -55,6 +55,16 @@ fn space_and_kind(case: &Case<Retrieve>) -> Option<(Space, Kind)> {
     Some((first.1.space, first.1.kind))
 }
 
+/// Whether a request names a transaction and says nothing more.
+fn is_handle_alone(call: &Retrieve) -> bool {
+    let flags = call.zero || call.zero_after || call.bypass || call.hint;
+    !flags
+        && call.sender == Id(0)
+        && call.tag == 0
+        && call.kind.is_none()
+        && call.memory == TypeField::Unspecified
+}
+
 /// Both forms: what comes before the handle.
 pub const BUFFERS: &[Check<Retrieve>] = &[
     row(
@@ -63,31 +73,26 @@ pub const BUFFERS: &[Check<Retrieve>] = &[
         InvalidParameters,
         |case| case.call.shape == Shape::Good,
     ),
+    row("S45", "no other flag", InvalidParameters, |case| {
+        !case.call.other_flags
+    }),
+    row("S42", "NS bit clear", InvalidParameters, |case| {
+        !case.call.ns
+    }),
+    row("T10", "no address ranges", InvalidParameters, |case| {
+        !case.call.ranges
+    }),
+    row(
+        "A-51",
+        "without receivers only the handle is set",
+        InvalidParameters,
+        |case| !case.call.receivers.is_empty() || is_handle_alone(case.call),
+    ),
     row("T2", "RX is there and free", Busy, |case| case.rx_is_free()),
 ];
 
 /// The hypervisor's form.
 pub const HYPERVISOR: &[Check<Retrieve>] = &[
-    row(
-        "A-51",
-        "only the handle is set",
-        InvalidParameters,
-        |case| {
-            let call = case.call;
-            let flags = call.zero
-                || call.zero_after
-                || call.bypass
-                || call.hint
-                || call.other_flags
-                || call.ns;
-            let ids = call.sender != Id(0) || call.borrower != Id(0) || call.tag != 0;
-            !flags
-                && !ids
-                && call.kind.is_none()
-                && call.memory == TypeField::Unspecified
-                && !call.ranges
-        },
-    ),
     row("H2", "a live handle", InvalidParameters, |case| {
         live(case).is_some()
     }),
@@ -124,24 +129,11 @@ pub const BORROWER: &[Check<Retrieve>] = &[
             (live.sent.sender, live.sent.tag) == (case.call.sender, case.call.tag)
         })
     }),
-    row(
-        "T4",
-        "the type, if given; no other flag",
-        InvalidParameters,
-        |case| {
-            !case.call.other_flags
-                && live(case)
-                    .is_some_and(|live| case.call.kind.is_none_or(|kind| kind == live.sent.kind))
-        },
-    ),
+    row("T4", "the type, if given", InvalidParameters, |case| {
+        live(case).is_some_and(|live| case.call.kind.is_none_or(|kind| kind == live.sent.kind))
+    }),
     row("T7", "no alignment hint", InvalidParameters, |case| {
         !case.call.hint
-    }),
-    row("T10", "no address ranges", InvalidParameters, |case| {
-        !case.call.ranges
-    }),
-    row("S42", "NS bit clear", InvalidParameters, |case| {
-        !case.call.ns
     }),
     row(
         "T11",

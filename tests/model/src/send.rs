@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! FFA_MEM_SHARE, LEND, DONATE and FRAG_TX: the order of their checks.
-use crate::call::{Data, FragTx, Instruction, Send, Shape, Type, TypeField};
+use crate::call::{Constituent, Data, FragTx, Instruction, Send, Shape, Type, TypeField};
 use crate::check::{Case, Check, row};
 use crate::page::{Domain, Hold, Id, Kind, Mapping, Owner, PAGE_SIZE, Page};
 use crate::world::{Phase, Transaction, World, page_numbers};
@@ -26,6 +26,22 @@ fn normal_world_receivers(send: &Send) -> usize {
         .count()
 }
 
+/// Whether each is aligned and has pages, within 64 bits.
+fn are_pages(constituents: &[Constituent]) -> bool {
+    constituents.iter().all(|run| {
+        let end = (run.address).checked_add(u64::from(run.count) * PAGE_SIZE);
+        run.count != 0 && run.address.is_multiple_of(PAGE_SIZE) && end.is_some()
+    })
+}
+
+/// Whether the constituents that have come have the declared pages, or leave a page for each that is missing.
+fn adds_up(send: &Send, come: &[Constituent]) -> bool {
+    let sum: u64 = come.iter().map(|run| u64::from(run.count)).sum();
+    let missing = u64::from(send.count).saturating_sub(come.len() as u64);
+    let pages = u64::from(send.pages);
+    sum + missing <= pages && (missing != 0 || sum == pages)
+}
+
 /// What the first call says of the transaction. Checked in this order, before any memory is looked at.
 pub const HEADER: &[Check<Send>] = &[
     row(
@@ -40,33 +56,51 @@ pub const HEADER: &[Check<Send>] = &[
         InvalidParameters,
         |case| case.call.constituents.len() as u64 <= u64::from(case.call.count),
     ),
-    row(
-        "S18",
-        "the sender is the caller, or one of its VMs",
-        Denied,
-        |case| case.call.sender.domain() == case.from && case.world.knows(case.call.sender),
-    ),
-    row(
-        "S44",
-        "no time slicing, no other flag (S45)",
-        InvalidParameters,
-        |case| !case.call.time_slice && !case.call.other_flags,
-    ),
-    row(
-        "S43",
-        "nothing to zero in a share",
-        InvalidParameters,
-        |case| !(case.call.zero && case.call.kind == Type::Share),
-    ),
     row("S15", "no handle", InvalidParameters, |case| {
         case.call.handle == 0
     }),
     row("S42", "NS bit clear", InvalidParameters, |case| {
         !case.call.ns
     }),
+    row("S45", "no other flag", InvalidParameters, |case| {
+        !case.call.other_flags
+    }),
     row("S5", "there is a receiver", InvalidParameters, |case| {
         !case.call.receivers.is_empty()
     }),
+    row(
+        "S9",
+        "constituents are declared",
+        InvalidParameters,
+        |case| case.call.count != 0,
+    ),
+    row(
+        "S11",
+        "no empty constituent, aligned (S12), no wrap (S13)",
+        InvalidParameters,
+        |case| are_pages(&case.call.constituents),
+    ),
+    row(
+        "S10",
+        "as many pages as declared, or at least one for each that is missing",
+        InvalidParameters,
+        |case| adds_up(case.call, &case.call.constituents),
+    ),
+    row(
+        "S18",
+        "the sender is the caller, or one of its VMs",
+        Denied,
+        |case| case.call.sender.domain() == case.from && case.world.knows(case.call.sender),
+    ),
+    row("S44", "no time slicing", InvalidParameters, |case| {
+        !case.call.time_slice
+    }),
+    row(
+        "S43",
+        "nothing to zero in a share",
+        InvalidParameters,
+        |case| !(case.call.zero && case.call.kind == Type::Share),
+    ),
     row(
         "S22",
         "one receiver of a donation",
@@ -150,12 +184,6 @@ pub const HEADER: &[Check<Send>] = &[
         Denied,
         |case| !sender_decides(case.call) || matches!(case.call.memory, TypeField::Is(_)),
     ),
-    row(
-        "S9",
-        "constituents are declared",
-        InvalidParameters,
-        |case| case.call.count != 0,
-    ),
     row("TX6", "quota and memory for a record", NoMemory, |case| {
         let quota = case.party().map_or(0, |party| party.quota);
         let whole = case.call.count as usize == case.call.constituents.len();
@@ -188,35 +216,6 @@ fn one_value<T: Ord>(case: &Case<Send>, of: impl Fn(&Page) -> T) -> bool {
 
 /// What all constituents say together; with the last fragment, or at once.
 pub const MEMORY: &[Check<Send>] = &[
-    row("S11", "no empty constituent", InvalidParameters, |case| {
-        case.call.constituents.iter().all(|run| run.count != 0)
-    }),
-    row("S12", "aligned", InvalidParameters, |case| {
-        case.call
-            .constituents
-            .iter()
-            .all(|run| run.address.is_multiple_of(PAGE_SIZE))
-    }),
-    row("S13", "no wrap", InvalidParameters, |case| {
-        let ends = |run: &crate::call::Constituent| {
-            run.address.checked_add(u64::from(run.count) * PAGE_SIZE)
-        };
-        case.call.constituents.iter().all(|run| ends(run).is_some())
-    }),
-    row(
-        "S10",
-        "the sum is the declared total, without wrap",
-        InvalidParameters,
-        |case| {
-            let sum: u64 = case
-                .call
-                .constituents
-                .iter()
-                .map(|run| u64::from(run.count))
-                .sum();
-            sum == u64::from(case.call.pages)
-        },
-    ),
     row("S26", "no overlap", InvalidParameters, |case| {
         let mut runs: Vec<_> = case
             .call
@@ -345,7 +344,12 @@ pub const FRAGMENT: &[Check<FragTx>] = &[row(
             u64::from(live.sent.count) - live.sent.constituents.len() as u64
         });
         let brings = case.call.constituents.len() as u64;
-        case.call.shape == Shape::Good && brings != 0 && brings <= missing
+        let pages = are_pages(&case.call.constituents);
+        let fits = filling(case).is_some_and(|live| {
+            let come = [&live.sent.constituents[..], &case.call.constituents].concat();
+            adds_up(&live.sent, &come)
+        });
+        case.call.shape == Shape::Good && brings != 0 && brings <= missing && pages && fits
     },
 )];
 

@@ -5,7 +5,7 @@ use crate::call::{
 };
 use crate::check::{Case, Mistake, Rules};
 use crate::effect;
-use crate::page::{Access, Content, Domain, Hold, Id, Kind, Owner};
+use crate::page::{Access, Content, Domain, Hold, Id, Kind, Owner, Space};
 use crate::world::{Mailbox, Phase, Slot, World};
 use crate::{release, retrieve, send};
 use bulkhead_abi::FfaError::{Denied, InvalidParameters};
@@ -328,7 +328,9 @@ fn rxtx_map(world: &mut World, from: Domain, rx: u64, tx: u64) -> Outcome {
                 .map
                 .get(&from)
                 .is_some_and(|mapping| mapping.access == Access::RW);
-            page.owner == Owner::Of(from) && page.hold == Hold::Exclusive && writes
+            // A partition names its buffers by secure addresses.
+            let space = from == Domain::NormalWorld || page.space == Space::Secure;
+            page.owner == Owner::Of(from) && page.hold == Hold::Exclusive && writes && space
         }) && !world.is_mailbox(number)
     };
     let free = world

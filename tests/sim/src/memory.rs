@@ -90,7 +90,7 @@ fn space_index(space: Space) -> usize {
 
 impl Memory {
     /// The memory of a machine with these partitions.
-    pub(crate) fn new(partitions: &[&PartitionConfig], quotas: Quotas) -> Self {
+    pub fn new(partitions: &[&PartitionConfig], quotas: Quotas) -> Self {
         let roots = 40;
         let count = partitions.len();
         let pages = (quotas.partition + roots) * count + quotas.normal_world;
@@ -136,24 +136,29 @@ impl Memory {
         Some((stage2, pool, words))
     }
 
-    pub(crate) fn take_page(&mut self, number: usize) -> Option<Pa> {
+    /// As [`Hardware::take_page`](bulkhead_core::Hardware::take_page), and so on below.
+    pub fn take_page(&mut self, number: usize) -> Option<Pa> {
         self.pool.alloc(account(number), &mut self.words).ok()
     }
 
-    pub(crate) fn give_page(&mut self, page: Pa) {
+    /// Of a page that was taken.
+    pub fn give_page(&mut self, page: Pa) {
         self.pool.free(page).expect("a page that was taken");
     }
 
-    pub(crate) fn pages_left(&self, number: usize) -> usize {
+    /// Of an account.
+    pub fn pages_left(&self, number: usize) -> usize {
         self.pool.available(account(number))
     }
 
-    pub(crate) fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+    /// Of a page that was taken.
+    pub fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
         let page = &self.words.0[number(page)];
         words.copy_from_slice(&page[index..index + words.len()]);
     }
 
-    pub(crate) fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
+    /// Of a page that was taken.
+    pub fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
         let page = &mut self.words.0[number(page)];
         page[index..index + words.len()].copy_from_slice(words);
     }
@@ -170,7 +175,8 @@ impl Memory {
         })
     }
 
-    pub(crate) fn gap(
+    /// Of a partition.
+    pub fn gap(
         &self,
         partition: usize,
         space: Space,
@@ -181,7 +187,11 @@ impl Memory {
         stage2.gap(window, bytes, PAGE_SIZE, &self.words)
     }
 
-    pub(crate) fn map_borrowed(
+    /// In a partition.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn map_borrowed(
         &mut self,
         partition: usize,
         space: Space,
@@ -197,14 +207,19 @@ impl Memory {
         mapped.map_err(error)
     }
 
-    pub(crate) fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+    /// In a partition.
+    pub fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
             let done = stage2.unmap(ipa, bytes, pool, words, &mut Unused);
             done.expect("what was mapped so is unmapped without a page");
         }
     }
 
-    pub(crate) fn suspend(
+    /// In a partition.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn suspend(
         &mut self,
         partition: usize,
         space: Space,
@@ -218,19 +233,25 @@ impl Memory {
         suspended.map_err(error)
     }
 
-    pub(crate) fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+    /// In a partition.
+    pub fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
             stage2.resume(ipa, bytes, pool, words, &mut Unused);
         }
     }
 
-    pub(crate) fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+    /// In a partition.
+    pub fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
         if let Some((stage2, pool, words)) = self.space(partition, space) {
             stage2.forget(ipa, bytes, pool, words, &mut Unused);
         }
     }
 
-    pub(crate) fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
+    /// Memory of a space.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
         for page in range.iter() {
             if self.broken.contains(&(space, page.0)) {
                 return Err(CopyFault);
