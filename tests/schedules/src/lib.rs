@@ -9,10 +9,13 @@
 //!
 //! What this does not show: weak memory ordering. Every atomic access is sequentially consistent here.
 
+pub mod errand;
 pub mod explore;
 mod lease;
 pub mod machine;
+pub mod memory;
 pub mod program;
 pub mod rest;
 pub mod scenarios;
+pub mod sharing;
 pub mod world;

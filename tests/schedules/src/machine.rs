@@ -4,27 +4,30 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bulkhead_abi::Registers;
+use bulkhead_abi::{FfaError, Registers};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::{
-    Acknowledged, CopyFault, Hardware, OutOfMemory, SystemRegister, VcpuContext,
+    Acknowledged, CopyFault, Hardware, OutOfMemory, Run, SystemRegister, VcpuContext,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::virtual_interrupt::Lines;
 use bulkhead_mm::addr::{Pa, PageRange};
-use bulkhead_mm::attrs::{Permissions, Space};
+use bulkhead_mm::attrs::{Permissions, Space, Stage2Attributes};
 use shuttle::sync::{Condvar, Mutex};
 
+use crate::memory::Memory;
 use crate::program::Local;
+use crate::world::pick;
 
 /// The size of a page in bytes.
 pub const PAGE: u64 = 4096;
 /// The first byte of the normal world's memory.
 pub const NORMAL_MEMORY: u64 = 0x4000_0000;
 /// The length of a partition's memory in bytes.
-pub const IMAGE: u64 = 0x10_0000;
+pub const IMAGE: u64 = 0x20_0000;
 /// What RX holds when it is mapped.
 pub const STALE: u8 = 0xa5;
 
@@ -101,7 +104,7 @@ impl VcpuContext for Context {
 pub struct Mapped {
     /// Where it is.
     pub buffers: MailboxBuffers,
-    /// The first bytes of RX, more than a list takes.
+    /// The first page of RX.
     pub rx: Vec<u8>,
     /// The first page of TX.
     pub tx: Vec<u8>,
@@ -211,6 +214,8 @@ pub struct Machine {
     pub core: usize,
     /// What all cores share.
     pub mailboxes: Arc<Mutex<Mailboxes>>,
+    /// Stage 2 of all partitions, and the pool.
+    pub memory: Arc<Mutex<Memory>>,
     /// The event registers of all cores.
     pub events: Arc<Events>,
     /// Whether non-secure interrupts are masked.
@@ -241,6 +246,11 @@ impl Machine {
         look(&mut self.mailboxes.lock().expect("a core failed"))
     }
 
+    /// Stage 2 of all partitions, and the pool.
+    pub fn with_memory<R>(&self, look: impl FnOnce(&mut Memory) -> R) -> R {
+        look(&mut self.memory.lock().expect("a core failed"))
+    }
+
     /// The interrupt controller.
     pub fn with_wires<R>(&self, look: impl FnOnce(&mut Wires) -> R) -> R {
         let mut wires = self.wires.lock().expect("a core failed");
@@ -269,6 +279,18 @@ impl Machine {
         while !self.due(&wires) {
             wires = self.bell.wait(wires).expect("a core failed");
         }
+    }
+
+    /// The endpoint whose mailbox is in `slot` writes to TX, if it has any.
+    pub fn write_tx(&self, slot: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.with_mailboxes(|mailboxes| {
+            if let Some(mapped) = &mut mailboxes.slots[slot] {
+                mapped.tx[..bytes.len()].copy_from_slice(bytes);
+            }
+        });
     }
 
     fn mailbox<R>(&self, slot: usize, access: impl FnOnce(&mut Mapped) -> R) -> R {
@@ -438,7 +460,7 @@ impl Hardware for Machine {
             }
             let earlier = mailboxes.slots[slot].replace(Mapped {
                 buffers: buffers.clone(),
-                rx: vec![STALE; 256],
+                rx: vec![STALE; 4096],
                 tx,
             });
             assert!(earlier.is_none(), "M13: slot {slot} is mapped twice");
@@ -468,6 +490,77 @@ impl Hardware for Machine {
             to.copy_from_slice(&mapped.tx[offset..offset + to.len()]);
         });
         Ok(())
+    }
+
+    fn take_page(&mut self, account: usize) -> Option<Pa> {
+        self.with_memory(|memory| memory.take_page(account))
+    }
+
+    fn give_page(&mut self, page: Pa) {
+        self.with_memory(|memory| memory.give_page(page));
+    }
+
+    fn pages_left(&self, account: usize) -> usize {
+        self.with_memory(|memory| memory.pages_left(account))
+    }
+
+    fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
+        self.with_memory(|memory| memory.load_words(page, index, words));
+    }
+
+    fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
+        self.with_memory(|memory| memory.store_words(page, index, words));
+    }
+
+    fn lookup(&self, partition: usize, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
+        self.with_memory(|memory| memory.lookup(partition, space, ipa, bytes))
+    }
+
+    fn gap(&self, partition: usize, space: Space, window: Range<u64>, bytes: u64) -> Option<u64> {
+        self.with_memory(|memory| memory.gap(partition, space, window, bytes))
+    }
+
+    fn map_borrowed(
+        &mut self,
+        partition: usize,
+        space: Space,
+        ipa: u64,
+        range: PageRange,
+        attributes: Stage2Attributes,
+    ) -> Result<(), FfaError> {
+        let permissions = attributes.permissions;
+        self.with_memory(|memory| memory.map_borrowed(partition, space, ipa, range, permissions))
+    }
+
+    fn unmap_borrowed(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.with_memory(|memory| memory.unmap_borrowed(partition, space, ipa, bytes));
+    }
+
+    fn suspend(
+        &mut self,
+        partition: usize,
+        space: Space,
+        ipa: u64,
+        bytes: u64,
+    ) -> Result<(), FfaError> {
+        self.with_memory(|memory| memory.suspend(partition, space, ipa, bytes))
+    }
+
+    fn resume(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.with_memory(|memory| memory.resume(partition, space, ipa, bytes));
+    }
+
+    fn forget(&mut self, partition: usize, space: Space, ipa: u64, bytes: u64) {
+        self.with_memory(|memory| memory.forget(partition, space, ipa, bytes));
+    }
+
+    fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
+        self.with_memory(|memory| memory.zero(space, range));
+        Ok(())
+    }
+
+    fn interrupt_is_pending(&self) -> bool {
+        self.with_memory(|memory| memory.interrupts) && pick(2) == 0
     }
 
     fn print(&mut self, _: fmt::Arguments<'_>) {}

@@ -5,6 +5,7 @@ use bulkhead_abi::paravirt::Paravirt;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 use bulkhead_sim::{call, error, ffa, request, response};
 
+use crate::errand::Errands;
 use crate::machine::{PAGE, image};
 use crate::world::id;
 
@@ -41,6 +42,8 @@ pub enum Deed {
     Idle,
     /// Spins until it has handled an interrupt of its device.
     Spin,
+    /// Does the errand with this number (of 32).
+    Errand(usize),
 }
 
 impl Deed {
@@ -50,6 +53,7 @@ impl Deed {
             Self::Ask(index) => index as u64 + 1,
             Self::Timer(ticks) => 0x80 | ticks as u64,
             Self::Ipi(index) => 0x40 | index as u64,
+            Self::Errand(number) => 0x20 | number as u64,
             Self::Spin => 16,
             Self::Idle => 5,
             Self::Bind => 6,
@@ -70,6 +74,7 @@ impl Deed {
             0 => return None,
             16 => Self::Spin,
             5 => Self::Idle,
+            0x20..0x40 => Self::Errand(usize::try_from(byte - 0x20).expect("small")),
             0x40..0x80 => Self::Ipi(usize::try_from(byte - 0x40).expect("small")),
             0x80.. => Self::Timer(u8::try_from(byte - 0x80).expect("small")),
             6 => Self::Bind,
@@ -114,6 +119,8 @@ pub enum Step {
     Idle,
     /// Nothing, until its device's interrupt was handled.
     Spin,
+    /// The call of the errand with this number.
+    Errand(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +135,7 @@ enum Stage {
     Working,
     Asking,
     Calling(Function),
+    OnErrand(usize),
 }
 
 /// What an interrupt handler does.
@@ -153,6 +161,10 @@ pub struct Local {
     status: u64,
     /// The notifications that it got.
     got: u64,
+    /// Where it goes on after its call, if it is not made again.
+    pub(crate) after_call: Option<u64>,
+    /// It took the interrupt that S-EL2 was interrupted by.
+    pub(crate) interrupted_in_call: bool,
 }
 
 impl Local {
@@ -180,12 +192,33 @@ pub struct Turn<'a> {
     pub interrupted: bool,
     /// Its handler, if it runs, faults.
     pub fails: bool,
+    /// S-EL2 was interrupted in its call: it takes the interrupt, and makes the call again.
+    pub again: Option<Again>,
+    /// What it does by number.
+    pub errands: &'a Errands,
+}
+
+/// What is left to do of a call that is made again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Again {
+    /// The interrupt.
+    Interrupt,
+    /// The call.
+    Call,
 }
 
 impl Turn<'_> {
     /// Runs until something reaches S-EL2. `took` is told the token of each request that arrives, `fetched` each
     /// interrupt.
     pub fn run(&mut self, took: impl FnOnce(u64), fetched: impl FnOnce(u32)) -> Step {
+        match self.again.take() {
+            Some(Again::Interrupt) => {
+                self.again = Some(Again::Call);
+                return Step::Interrupt;
+            }
+            Some(Again::Call) => return Step::Call,
+            None => {}
+        }
         let fails = std::mem::take(&mut self.fails);
         if fails && (self.local.handler.is_some() || self.interrupted) {
             return Step::Fault;
@@ -295,6 +328,13 @@ impl Turn<'_> {
                 self.local.deeds = 0;
                 self.work()
             }
+            Stage::OnErrand(number) => {
+                if let Some(code) = error(self.registers) {
+                    self.failed(negated(code));
+                }
+                self.errands.end(number, self.registers);
+                self.work()
+            }
             Stage::Calling(made) => {
                 match error(self.registers) {
                     Some(code) => self.failed(negated(code)),
@@ -377,6 +417,11 @@ impl Turn<'_> {
             Some(Deed::Idle) => {
                 self.local.stage = Stage::Working;
                 Step::Idle
+            }
+            Some(Deed::Errand(number)) => {
+                *self.registers = self.errands.call(number);
+                self.local.stage = Stage::OnErrand(number);
+                Step::Errand(number)
             }
             Some(Deed::Spin) => {
                 self.local.stage = Stage::Working;

@@ -10,6 +10,9 @@ pub mod notification;
 pub mod power;
 pub mod preemption;
 pub mod queue;
+pub mod sharing;
+pub mod sharing_abort;
+pub mod sharing_fragments;
 pub mod version;
 
 use crate::world::{Core, Spec, boot};

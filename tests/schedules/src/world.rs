@@ -19,7 +19,7 @@ use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
 use bulkhead_core::region::Region;
-use bulkhead_core::share::PageOwners;
+use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
 use bulkhead_core::sync;
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
@@ -30,11 +30,13 @@ use bulkhead_mm::owner::{Node, Ownership};
 use bulkhead_sim::{call, error, request};
 use shuttle::rand::Rng;
 
+use crate::errand::Errands;
 use crate::lease::Lease;
 use crate::machine::{
     Context, Events, IMAGE, Line, Machine, Mailboxes, NORMAL_MEMORY, PAGE, STALE, Wires, image,
 };
-use crate::program::{Deed, Step, Turn, deeds};
+use crate::memory::Memory;
+use crate::program::{Again, Deed, Step, Turn, deeds};
 
 /// The normal world.
 pub const NWD: EndpointId = EndpointId(0);
@@ -42,6 +44,12 @@ pub const NWD: EndpointId = EndpointId(0);
 pub const SPMC: EndpointId = EndpointId(0x8000);
 /// How many VMs can have mailboxes.
 pub const VMS: usize = 2;
+/// How many memory transactions there can be at once.
+pub const SHARES: usize = 3;
+/// The pages of the normal world.
+pub const NORMAL_PAGES: u64 = 64;
+/// The pages of the pool that each partition, and the normal world, can have.
+const QUOTA: usize = 6;
 /// The most locks that a core may hold at once (PG3).
 const DEEPEST: usize = 4;
 /// The most times that a call is resumed: more than any list of deeds has interrupts.
@@ -85,6 +93,8 @@ pub enum Spec {
     Fragile,
     /// As [`Device`](Self::Device), but the normal world's scheduler gives it cycles for its interrupts when it waits.
     Scheduled,
+    /// With an execution context for each core; it sees what it retrieves at addresses of its own, of which it has few.
+    MultiElsewhere,
     /// With an execution context for each core and a device; it has enabled IPIs, too.
     MultiDevice,
 }
@@ -94,6 +104,8 @@ pub fn device(index: usize) -> u32 {
     DEVICES[index][0]
 }
 
+/// Where [`Spec::MultiElsewhere`] sees what it retrieves.
+const ELSEWHERE: u64 = 0x8000_0000;
 const DEVICES: [[u32; 1]; 4] = [[40], [41], [42], [43]];
 /// What partitions with a device enable: that, the EL1 physical timer and IPIs.
 const ENABLED: [[u32; 3]; 4] = [
@@ -150,6 +162,8 @@ pub struct World {
     pub specs: Vec<Spec>,
     /// The tokens of all requests, and of those that arrived.
     tokens: Mutex<(u64, Vec<u64>)>,
+    /// What partitions do by number.
+    pub errands: Errands,
     _lease: Lease,
 }
 
@@ -218,7 +232,10 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
         entry: image(index),
         boot_information: None,
         image: (image(index), IMAGE),
-        retrieved_memory: None,
+        retrieved_memory: match spec {
+            Spec::MultiElsewhere => Some(ELSEWHERE..ELSEWHERE + 6 * PAGE),
+            _ => None,
+        },
         regions: own(index),
         smc_allow_list: &[],
         smc_permissive: false,
@@ -264,7 +281,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             Partition::new(config(index, *spec), vcpus, received).with_queue(places)
         })
         .collect();
-    let memory = PageRange::new(Pa(NORMAL_MEMORY), 64 * PAGE).expect("a range");
+    let memory = PageRange::new(Pa(NORMAL_MEMORY), NORMAL_PAGES * PAGE).expect("a range");
     // SAFETY: as above.
     let partitions: &'static [Partition<Machine>] = unsafe { lease.lend(partitions) };
     let owned: Vec<Owned> = owner::owned(partitions).collect();
@@ -283,7 +300,8 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             // SAFETY: as above.
             ownership(unsafe { lease.lend([Node::UNUSED; 256]) }),
         ),
-        shares: &[],
+        // SAFETY: as above.
+        shares: unsafe { lease.lend([const { ShareSlot::new() }; SHARES]) },
         // SAFETY: as above.
         interrupts: unsafe { lease.lend(owned) },
         init_timeout_ms: 900,
@@ -293,6 +311,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         spmc,
         specs: specs.to_vec(),
         tokens: Mutex::default(),
+        errands: Errands::default(),
         _lease: lease,
     });
     let slots = 1 + specs.len() + VMS;
@@ -300,6 +319,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
         slots: (0..slots).map(|_| None).collect(),
         normal_world_tx: Vec::new(),
     }));
+    let memory = Arc::new(shuttle::sync::Mutex::new(Memory::new(specs.len(), QUOTA)));
     let events = Arc::new(Events::new(cores));
     let told: Arc<Mutex<Vec<_>>> = Arc::default();
     let devices = specs
@@ -324,6 +344,7 @@ pub fn boot(specs: &[Spec], cores: usize) -> Vec<Core> {
             machine: Machine {
                 core: index,
                 mailboxes: mailboxes.clone(),
+                memory: memory.clone(),
                 events: events.clone(),
                 masked: false,
                 bounded: false,
@@ -633,7 +654,20 @@ impl Core {
                 "R11: an interrupt changed registers"
             );
         }
+        // S-EL2 went back to the instruction of the call.
+        let again = context.local.after_call.take();
+        let again = again.filter(|after| context.pc + 4 == *after);
+        let again = again.map(|_| match pick(2) {
+            0 if !context.local.interrupted_in_call => Again::Interrupt,
+            _ => Again::Call,
+        });
+        context.local.interrupted_in_call = again == Some(Again::Interrupt);
+        if again == Some(Again::Interrupt) {
+            context.local.after_call = Some(context.pc + 4);
+        }
         let mut turn = Turn {
+            again,
+            errands: &self.world.errands,
             partition: index,
             registers_entry: core == 0 && spec.is_multi() && spec != Spec::MultiWithoutEntry,
             starts_with: match spec {
@@ -654,8 +688,17 @@ impl Core {
             let nothing = |_| panic!("a partition that works takes a request");
             step = turn.run(nothing, &mut fetched);
         }
+        if matches!(step, Step::Call | Step::Hvc | Step::Errand(_)) {
+            context.pc += 4;
+            context.local.after_call = Some(context.pc);
+        }
         match step {
             Step::Call => Event::Call(Conduit::Smc),
+            Step::Errand(number) => {
+                let tx = self.world.errands.tx(number);
+                self.machine.write_tx(index + 1, &tx);
+                Event::Call(Conduit::Smc)
+            }
             Step::Hvc => Event::Call(Conduit::Hvc),
             Step::Idle => Event::Idle { until: None },
             Step::Timer(op2) => {

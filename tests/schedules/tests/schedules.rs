@@ -3,7 +3,8 @@
 
 use bulkhead_schedules::explore::explore;
 use bulkhead_schedules::scenarios::{
-    abort, crossing, delivery, interrupt, mailbox, notification, power, preemption, queue, version,
+    abort, crossing, delivery, interrupt, mailbox, notification, power, preemption, queue, sharing,
+    sharing_abort, sharing_fragments, version,
 };
 
 /// One test a scenario, of the same name.
@@ -55,4 +56,26 @@ explored! {
     delivery::i16_w1_a_context_enables_its_interrupt_while_its_partition_ends,
     delivery::i18_w2_the_core_that_keeps_a_deadline_goes_off,
     delivery::w2_i5_an_interrupt_comes_while_contexts_go_off,
+    sharing::t21_a_reclaim_races_a_retrieve,
+    sharing::t20_t21_a_reclaim_races_a_relinquish,
+    sharing::t12_two_contexts_of_a_receiver_retrieve,
+    sharing::t16_two_contexts_of_a_receiver_relinquish,
+    sharing::t20_t23_two_cores_reclaim,
+    sharing::s37_two_cores_send_overlapping_pages,
+    sharing::h2_t23_an_old_handle_names_nothing_else,
+    sharing::a59_two_contexts_of_a_receiver_look_for_a_place,
+    sharing::s36_a_donation_is_retrieved_and_its_pages_sent_again,
+    sharing::t18_t20_two_receivers_come_and_go_while_the_sender_reclaims,
+    sharing_abort::k7_a60_the_sender_ends_while_it_sends,
+    sharing_abort::k7_a60_the_sender_ends_while_the_receiver_comes_and_goes,
+    sharing_abort::k7_a60_the_sender_ends_while_it_reclaims,
+    sharing_abort::k7_t18_the_receiver_ends_while_it_comes_and_goes,
+    sharing_abort::k7_t18_the_receiver_ends_while_the_sender_reclaims,
+    sharing_abort::s25_a60_the_receiver_ends_while_it_is_sent_to,
+    sharing_abort::k7_a60_both_parties_end_at_once,
+    sharing_fragments::f9_two_cores_bring_fragments_of_one_transaction,
+    sharing_fragments::f6_f9_the_last_fragment_races_a_reclaim_and_a_retrieve,
+    sharing_fragments::f10_k7_the_sender_ends_while_it_brings_a_fragment,
+    sharing_fragments::f11_two_contexts_fetch_one_description,
+    sharing_fragments::f11_t19_k7_the_receiver_leaves_while_it_fetches_a_description,
 }
