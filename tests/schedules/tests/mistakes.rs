@@ -21,7 +21,7 @@ struct Mistake {
     says: &'static str,
 }
 
-const MISTAKES: [Mistake; 38] = [
+const MISTAKES: [Mistake; 46] = [
     Mistake {
         name: "claim: the state is looked at, and taken later",
         file: "vcpu.rs",
@@ -357,6 +357,85 @@ const MISTAKES: [Mistake; 38] = [
                 lists.more_pending(); } if made!() { self.scheduler.forget(); }",
         scenario: "a87_n11_the_scheduler_is_told_of_interrupts",
         says: "N11",
+    },
+    Mistake {
+        name: "the end of a partition: its transactions end before it is marked",
+        file: "schedule.rs",
+        right: "if partition.set_aborted() {\n            let name = partition.config.name;\n            \
+                let id = partition.config.id;\n            \
+                log::error!(\"{name} ({id}) vCPU {} {what}\", vcpu.vcpu());\n            \
+                partition.release_mailbox(vcpu.partition(), &self.owners, hw);\n            \
+                self.end_shares(id, hw);",
+        wrong: "let id = partition.config.id; if made!() { self.end_shares(id, hw); } \
+                if partition.set_aborted() { let name = partition.config.name; \
+                log::error!(\"{name} ({id}) vCPU {} {what}\", vcpu.vcpu()); \
+                partition.release_mailbox(vcpu.partition(), &self.owners, hw); \
+                if !made!() { self.end_shares(id, hw); }",
+        scenario: "k7_t18_the_receiver_ends_while_it_comes_and_goes",
+        says: "K7: 0x8002 has",
+    },
+    Mistake {
+        name: "MEM_RETRIEVE_REQ: a receiver is counted before its pages are zeroed and mapped",
+        file: "share/retrieve.rs",
+        right: "// What was written is nobody's to read.",
+        wrong: "if made!() { share.holders = share.holders.saturating_add(1); }",
+        scenario: "t21_a_reclaim_races_a_retrieve",
+        says: "T20: nobody has it, and it is not given back",
+    },
+    Mistake {
+        name: "MEM_RECLAIM: the slot is unlocked between the look at receivers and the pages",
+        file: "share/release.rs",
+        right: "if !filling {\n            let cleared = if clears {",
+        wrong: "if made!() { drop(locked); locked = self.shares.find(call.handle).ok_or(InvalidParameters)?; } \
+                let share = locked.share()?; if !filling { let cleared = if clears {",
+        scenario: "t21_a_reclaim_races_a_retrieve",
+        says: "failed: T21",
+    },
+    Mistake {
+        name: "MEM_RECLAIM: the slot is free before the pages are settled",
+        file: "share/release.rs",
+        right: "self.resume_sender(share, hw);\n            self.release(index, share, hw);\n        }\n        \
+                self.shares.put_back(locked, hw);",
+        wrong: "if !made!() { self.resume_sender(share, hw); self.release(index, share, hw); } } \
+                let early = if made!() && !filling { locked.slot.share.take() } else { None }; \
+                self.shares.put_back(locked, hw); \
+                if let Some(mut share) = early { self.resume_sender(&share, hw); \
+                self.release(index, &share, hw); share.record.truncate(0, hw); }",
+        scenario: "t20_t23_two_cores_reclaim",
+        says: "T23: the transaction has ended, and its pages are in it",
+    },
+    Mistake {
+        name: "a new transaction: the generation does not move",
+        file: "share.rs",
+        right: "slot.generation = slot.generation.saturating_add(1);",
+        wrong: "if !made!() || slot.generation == 0 { \
+                slot.generation = slot.generation.saturating_add(1); }",
+        scenario: "h2_t23_an_old_handle_names_nothing_else",
+        says: "failed: H2",
+    },
+    Mistake {
+        name: "MEM_RELINQUISH: a receiver that is interrupted in it leaves its pages twice",
+        file: "share/release.rs",
+        right: "leaving: true,",
+        wrong: "leaving: !made!(),",
+        scenario: "t16_two_contexts_of_a_receiver_relinquish",
+        says: "is unmapped that is not borrowed",
+    },
+    Mistake {
+        name: "the end of a receiver: what it was leaving is passed over",
+        file: "share/death.rs",
+        right: ".filter(|(_, borrower)| borrower.held.is_some());",
+        wrong: ".filter(|(_, borrower)| borrower.held.is_some_and(|held| !held.leaving || !made!()));",
+        scenario: "k7_t18_the_receiver_ends_while_it_comes_and_goes",
+        says: "T18: Err(Denied)",
+    },
+    Mistake {
+        name: "the end of a sender: its transaction does not end with its last receiver",
+        file: "share/release.rs",
+        right: "if share.orphan && share.holders == 0 {",
+        wrong: "if share.orphan && share.holders == 0 && !made!() {",
+        scenario: "k7_a60_both_parties_end_at_once",
+        says: "A-60: a transaction without parties is left",
     },
 ];
 

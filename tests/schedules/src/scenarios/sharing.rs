@@ -176,18 +176,31 @@ pub fn t16_two_contexts_of_a_receiver_relinquish() {
     settle(cores, &all);
 }
 
-/// The sender reclaims the same transaction on two cores: it ends once.
+/// The sender reclaims the same transaction on two cores: it ends once, and whoever comes too late can send its pages
+/// again.
 pub fn t20_t23_two_cores_reclaim() {
     let mut cores = office(&SPECS, 2);
     let (sender, sending) = any(&ANY_KIND, &ANY_SENDER);
-    let sent = sent(&mut cores[0], sender, &sending);
-    let all = [sent.clone()];
-    let (cores, mut ends) = at_once(cores, move |core| {
+    let first = sent(&mut cores[0], sender, &sending);
+    let mut all = vec![first.clone()];
+    let (cores, ends) = at_once(cores, move |core| {
         let flags = u32::from(pick(2) == 0) * Reclaim::CLEAR;
-        short(done(core, sent.sender, reclaim(&sent, flags)))
+        let end = short(done(core, sender, reclaim(&first, flags)));
+        if end.is_ok() {
+            return (end, None);
+        }
+        let again = done(core, sender, send(&first.send, 0));
+        let answer = again.expect("T23: the transaction has ended, and its pages are in it");
+        let again = Sent {
+            handle: sharing::handle(&answer),
+            ..first.clone()
+        };
+        (end, Some(again))
     });
+    let (mut ends, again): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
     ends.sort_by_key(|end| end.is_err());
     assert_eq!(ends, [Ok(()), Err(FfaError::InvalidParameters)], "T20, T23");
+    all.extend(again.into_iter().flatten());
     settle(cores, &all);
 }
 
