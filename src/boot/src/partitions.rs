@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The partitions in boot order, as the core wants them.
 
+use bulkhead_abi::paravirt::Line;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Uuid};
 use bulkhead_arch::context::{Context, Epoch, PointerKeys, StageTwo};
@@ -236,6 +237,10 @@ fn make(
             NsInterruptsAction::Queued => NonSecureInterrupts::Queued,
             NsInterruptsAction::ManagedExit => NonSecureInterrupts::ManagedExit,
             NsInterruptsAction::Signaled => NonSecureInterrupts::Signaled,
+        },
+        managed_exit_line: match manifest.managed_exit_virq {
+            true => Line::Irq,
+            false => Line::Fiq,
         },
         entry: layout.entry,
         boot_information,

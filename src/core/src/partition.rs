@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A partition: what its manifest says, and its state.
 
+use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, FfaError, Uuid, Version};
 
@@ -32,6 +33,8 @@ pub struct PartitionConfig {
     pub properties: Properties,
     /// What a non-secure interrupt does to it.
     pub non_secure_interrupts: NonSecureInterrupts,
+    /// Where it is told to leave the core, if it asks for a managed exit (B-13).
+    pub managed_exit_line: paravirt::Line,
     /// The secure IPA of its first instruction.
     pub entry: u64,
     /// The register (x0 to x3) and address of its boot information.

@@ -2,7 +2,7 @@
 //! Cores that come and go, and the bring-up of partitions on each.
 
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{Function, Width};
+use bulkhead_abi::{Function, Width, paravirt};
 
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
@@ -83,6 +83,11 @@ impl<H: Hardware> Spmc<H> {
         };
         context.reset(entry);
         slot.interrupts.reset();
+        if partition.config.non_secure_interrupts == NonSecureInterrupts::ManagedExit {
+            let line = partition.config.managed_exit_line;
+            slot.interrupts
+                .enable(paravirt::INTID_MANAGED_EXIT, line, true);
+        }
         slot.timers.reset();
         let registers = context.registers_mut();
         // The core's linear index.

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::framework;
+use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
@@ -68,6 +69,7 @@ impl Spec {
             version: Version::V1_2,
             properties,
             non_secure_interrupts: NonSecureInterrupts::Signaled,
+            managed_exit_line: paravirt::Line::Fiq,
             entry: base + 0x4000,
             boot_information: Some((0, base)),
             image: (base, 0x10_0000),

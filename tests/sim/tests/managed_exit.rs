@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Managed exits: C9 of the abuse cases, C-05 and C-06.
 
+use bulkhead_abi::paravirt::Line;
 use bulkhead_abi::{EndpointId, Function, Registers, Version, Width, paravirt};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName};
 use bulkhead_core::virtual_interrupt::Lines;
@@ -17,9 +18,20 @@ const ME: u64 = paravirt::INTID_MANAGED_EXIT as u64;
 /// The run timeout of the simulator, in ticks.
 const RUN_TIMEOUT: u64 = 100_000_000;
 
-fn enable() -> Registers {
+/// Enables the interrupt as a virtual IRQ, or disables it.
+fn enable(enable: bool) -> Registers {
     let id = paravirt::Paravirt::InterruptEnable.id();
-    call([id, ME, 1, 0, 0, 0, 0, 0])
+    call([id, ME, u64::from(enable), 0, 0, 0, 0, 0])
+}
+
+/// Has the interrupt disabled, and answers each request when it has come to an end.
+fn deaf(sp: &mut Sp) {
+    assert_eq!(sp.hvc(&enable(false)).x[0], paravirt::SUCCESS);
+    let mut message = sp.wait();
+    loop {
+        sp.spin(&call([0; 8]));
+        message = sp.respond(&message, [7, 0, 0, 0, 0]);
+    }
 }
 
 /// What the partition finds pending: an INTID, or [`paravirt::NO_INTERRUPT`].
@@ -33,7 +45,7 @@ fn listening(
     work: impl Fn(&mut Sp) -> [u64; 5] + Send + Sync + 'static,
 ) -> impl Fn(&mut Sp) + Send + Sync {
     move |sp| {
-        assert_eq!(sp.hvc(&enable()).x[0], paravirt::SUCCESS);
+        assert_eq!(sp.hvc(&enable(true)).x[0], paravirt::SUCCESS);
         let mut message = sp.wait();
         loop {
             let answer = work(sp);
@@ -184,13 +196,6 @@ fn c05_partitions_that_ask_each_other_instead_of_leaving_are_preempted_in_time()
 #[test]
 fn c06_a_callee_that_cannot_be_told_keeps_the_interrupt_waiting_for_its_caller() {
     for treatment in [Signaled, ManagedExit] {
-        let deaf = |sp: &mut Sp| {
-            let mut message = sp.wait();
-            loop {
-                sp.spin(&call([0; 8]));
-                message = sp.respond(&message, [7, 0, 0, 0, 0]);
-            }
-        };
         let mut sim = Sim::builder()
             .partition(spec(A, ManagedExit, listening(link(B))))
             .partition(spec(B, treatment, deaf))
@@ -221,15 +226,42 @@ fn c06_a_caller_that_asks_for_no_managed_exit_is_preempted_when_its_callee_has_l
     assert_eq!(reply.x[5], ME);
 }
 
+/// OP-TEE never enables the interrupt: that of its manifest's line is there from the first instruction of each context.
+#[test]
+fn c05_each_context_of_a_partition_that_asks_for_it_is_told_without_any_call() {
+    for (line, signals) in [(Line::Fiq, Lines::FIQ), (Line::Irq, Lines::IRQ)] {
+        let mute = |sp: &mut Sp| {
+            if sp.vcpu == 0 {
+                let mut register = call([0; 8]);
+                register.x[0] = Function::SecondaryEpRegister.id(Width::W64);
+                register.x[1] = sp.entry_point();
+                assert_function(&sp.call(&register), Function::Success);
+            }
+            let mut message = sp.wait();
+            loop {
+                sp.spin(&call([0; 8]));
+                message = sp.respond(&message, [7, 0, 0, 0, 0]);
+            }
+        };
+        let asks = spec(A, ManagedExit, mute).multi_core();
+        let asks = asks.with(|config| config.managed_exit_line = line);
+        let mut sim = Sim::builder().cores(2).partition(asks).boot();
+        sim.core(1).switch_on();
+        for core in 0..2 {
+            sim.core(core).raise_in_spin(Pending::NonSecure);
+            sim.core(core).machine.signals.clear();
+            let reply = sim.core(core).call(&request(Width::W64, NWD, A, [0; 5]));
+            assert_function(&reply, RESP);
+            assert_eq!(reply.x[3], 7);
+            let told = sim.core(core).machine.signals.iter();
+            assert_eq!(told.filter(|lines| **lines == signals).count(), 1);
+            assert_eq!(sim.state(0, core), StateName::Waiting);
+        }
+    }
+}
+
 #[test]
 fn c05_where_nobody_has_the_interrupt_enabled_the_chain_is_preempted() {
-    let deaf = |sp: &mut Sp| {
-        let mut message = sp.wait();
-        loop {
-            sp.spin(&message);
-            message = sp.respond(&message, [0; 5]);
-        }
-    };
     let mut sim = Sim::builder().partition(spec(A, ManagedExit, deaf)).boot();
     sim.core(0).raise_in_spin(Pending::NonSecure);
     let before = sim.core(0).machine.now;

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bulkhead_abi::function::{self, Call};
+use bulkhead_abi::paravirt::Line;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::version::Negotiation;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width};
@@ -134,6 +135,7 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
             (true, true) => NonSecureInterrupts::ManagedExit,
             _ => NonSecureInterrupts::Signaled,
         },
+        managed_exit_line: Line::Fiq,
         entry: IMAGE[index].0,
         boot_information: (choice & 16 == 0).then_some((choice % 4, IMAGE[index].0)),
         image: IMAGE[index],
