@@ -28,6 +28,8 @@ boots() {
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 nohz=off | \[linux\] SRI
     linux-kvm              | linux-kvm      | release | max         | on  | 4 | 1 | loglevel=4 | \[kvm\] Linux .* mode initialized
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
+    linux-xtest            | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 |
+    linux-xtest-pkvm       | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 kvm-arm.mode=protected | \[xtest\] .*Protected .*mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     interrupts             | interrupts     | release | max         | on  | 4 | 4 | interrupts     |
     interrupts-storm       | interrupts     | release | max         | on  | 4 | 6 | interrupts cv_storm seconds=120 |
@@ -82,6 +84,11 @@ need_client() {
         need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
         need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
         ;;
+    linux-xtest)
+        need_optee quiet || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
+        need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
+        need_xtest || { client_reason="xtest cannot be had: $xtest_reason"; return 1; }
+        ;;
     linux) need_linux_modules "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; } ;;
     linux-kvm) need_linux_modules "$linux_pages" || { client_reason="KVM's test cannot be had: $linux_reason"; return 1; } ;;
     esac
@@ -104,6 +111,7 @@ config_flash() {
     linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && modules_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
     linux-optee) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
+    linux-xtest) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && xtest_initramfs "$3" ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package

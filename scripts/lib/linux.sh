@@ -169,7 +169,7 @@ linux_expected() {
 }
 
 # linux_initramfs OUT_DIR CLIENT [FILE...]: leaves OUT_DIR/initramfs.cpio: busybox, the modules, the test of
-# tests/clients/CLIENT, the files it needs, and what it expects of the partitions whose manifests lie in OUT_DIR/fdts.
+# tests/clients/CLIENT, the files and directories it needs, and what it expects of the partitions whose manifests lie in OUT_DIR/fdts.
 linux_initramfs() {
     initramfs_root=$1/initramfs
     initramfs_out=$1
@@ -182,7 +182,7 @@ linux_initramfs() {
     cp "$linux/busybox" "$initramfs_root/bin/busybox" &&
         cp -R "$linux/modules" "$initramfs_root/modules" &&
         cp "$initramfs_init" "$initramfs_root/init" || return 1
-    [ $# -eq 0 ] || cp "$@" "$initramfs_root/" || return 1
+    [ $# -eq 0 ] || cp -R "$@" "$initramfs_root/" || return 1
     chmod 755 "$initramfs_root/bin/busybox" "$initramfs_root/init"
     (cd "$initramfs_root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$initramfs_out/initramfs.cpio"
 }

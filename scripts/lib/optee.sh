@@ -5,7 +5,12 @@
 # The status of need_optee when the archive does not deliver: tests that need OP-TEE are skipped by name.
 optee_unavailable=3
 
-optee_flags() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$root/tests/clients/optee/flags"; }
+# optee_flags [SUFFIX]: OP-TEE's make variables: those of `flags`, then those of `flags-SUFFIX`.
+optee_flags() {
+    for optee_file in flags ${1:+"flags-$1"}; do
+        sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$root/tests/clients/optee/$optee_file"
+    done
+}
 
 # python_with_elftools: prints a python3 that has what OP-TEE's build imports; the system's is where Debian's packages are.
 python_with_elftools() {
@@ -15,11 +20,12 @@ python_with_elftools() {
     return 1
 }
 
-# need_optee: leaves out/payloads/tee-raw.bin. Answers optee_unavailable, and says why in optee_reason, when the archive
+# need_optee [SUFFIX]: leaves out/payloads/tee-raw.bin, or tee-raw-SUFFIX.bin, built with those flags. Answers optee_unavailable, and says why in optee_reason, when the archive
 # cannot deliver the source.
 need_optee() {
     optee_reason=
-    optee_key=$(optee_flags | cksum | cut -d ' ' -f 1)
+    optee_suffix=${1-}
+    optee_key=$(optee_flags "$optee_suffix" | cksum | cut -d ' ' -f 1)
     for optee in "$cache"/optee/*-"$optee_key"; do
         [ -e "$optee/tee-raw.bin" ] && break
     done
@@ -38,7 +44,7 @@ need_optee() {
         build_optee
     fi
     mkdir -p "$out/payloads"
-    cp "$optee/tee-raw.bin" "$out/payloads/tee-raw.bin"
+    cp "$optee/tee-raw.bin" "$out/payloads/tee-raw${optee_suffix:+-$optee_suffix}.bin"
 }
 
 build_optee() {
@@ -52,7 +58,7 @@ build_optee() {
     # shellcheck disable=SC2046
     logged "$cache/log/optee.log" make -C "$optee_source" -j "$(nproc)" O="$optee.build" PYTHON3="$optee_python" \
         CROSS_COMPILE=aarch64-linux-gnu- CROSS_COMPILE64=aarch64-linux-gnu- CROSS_COMPILE_core=aarch64-linux-gnu- \
-        CROSS_COMPILE_ta_arm64=aarch64-linux-gnu- $(optee_flags) all || die "OP-TEE did not build"
+        CROSS_COMPILE_ta_arm64=aarch64-linux-gnu- $(optee_flags "$optee_suffix") all || die "OP-TEE did not build"
     mkdir -p "$optee"
     cp "$optee.build/core/tee-raw.bin" "$optee/" || die "OP-TEE's build left no tee-raw.bin"
     rm -rf "$optee.build"
