@@ -3,6 +3,7 @@
 //! answers, the tables, the owners and the contents of all pages are compared.
 #![forbid(unsafe_code)]
 
+pub mod edges;
 mod encode;
 mod machine;
 mod outcome;

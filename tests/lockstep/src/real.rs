@@ -98,6 +98,7 @@ fn config(id: Id, version: Version, world: &World) -> PartitionConfig {
         version,
         properties,
         non_secure_interrupts: NonSecureInterrupts::Signaled,
+        managed_exit_line: bulkhead_abi::paravirt::Line::Fiq,
         entry: 0,
         boot_information: None,
         image: (0, PAGE_SIZE),
