@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bulkhead_abi::memory::Handle;
 use bulkhead_abi::memory::attributes::{DataAccess, InstructionAccess};
-use bulkhead_abi::{FfaError, Function};
+use bulkhead_abi::{FfaError, Function, Version};
 use bulkhead_core::region::{Region, RegionKind};
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
@@ -119,6 +119,27 @@ fn f12_descriptors_in_all_kinds_of_fragments_are_the_same() {
         desk.relinquish(P1, handle, 0).unwrap();
         desk.reclaim(NORMAL, handle, 0).unwrap();
         assert_eq!(desk.dump(), before);
+    }
+}
+
+#[test]
+fn f12_a44_a_receiver_of_each_version_fetches_all_fragments() {
+    let base = NORMAL.memory();
+    let runs: Vec<_> = (0..600).map(|page| run(base + page * 0x2000, 1)).collect();
+    let send = Send::new(Function::MemShare, NORMAL, &[P1], &runs);
+    for version in [Version::V1_0, Version::V1_1, Version::V1_2] {
+        let mut desk = Desk::with(1, Quotas::default(), |_, spec| {
+            spec.with(|config| config.version = version)
+        });
+        desk.versions[P1.slot()] = version;
+        let before = desk.dump();
+        let handle = desk.send(NORMAL, &send).unwrap();
+        let found = desk.retrieve(P1, &Retrieve::of(&send, handle)).unwrap();
+        assert_eq!(found.constituents, runs, "{version:?}");
+        assert_eq!(found.fragments, 3, "{version:?}");
+        desk.relinquish(P1, handle, 0).unwrap();
+        desk.reclaim(NORMAL, handle, 0).unwrap();
+        assert_eq!(desk.dump(), before, "{version:?}");
     }
 }
 

@@ -187,6 +187,49 @@ fn s6_wrong_offsets_of_receivers_are_refused() {
 }
 
 #[test]
+fn s6_receivers_are_where_the_offset_says() {
+    const GAP: usize = 16;
+    let mut desk = desk();
+    for who in [NORMAL, P4] {
+        let send = share(who);
+        let mut bytes = send.encode(Version::V1_2);
+        // What is between is no receiver.
+        bytes.splice(RECEIVERS..RECEIVERS, [0; GAP]);
+        let mut more = |offset: usize| {
+            let field = &mut bytes[offset..offset + 4];
+            let value = u32::from_le_bytes(field.try_into().unwrap()) + GAP as u32;
+            field.copy_from_slice(&value.to_le_bytes());
+        };
+        more(RECEIVERS_OFFSET);
+        for number in 0..send.receivers.len() {
+            more(RECEIVERS + GAP + number * RECEIVER + 4);
+        }
+        let answer = desk.describe(who, Function::MemShare, &bytes);
+        assert_function(&answer, Function::Success);
+        let handle = Handle::from_words(answer.w::<2>(), answer.w::<3>());
+        for receiver in ALL {
+            desk.retrieve(receiver, &Retrieve::of(&send, handle))
+                .unwrap();
+            desk.relinquish(receiver, handle, 0).unwrap();
+        }
+        desk.reclaim(who, handle, 0).unwrap();
+    }
+}
+
+#[test]
+fn s6_a_receiver_inside_the_header_is_refused() {
+    let mut desk = desk();
+    for who in [NORMAL, P4] {
+        let send = Send::new(Function::MemShare, who, &[P1], &runs(who));
+        let mut bytes = send.encode(Version::V1_2);
+        // The tag reads as the first half of a receiver.
+        bytes.copy_within(RECEIVERS..RECEIVERS + 8, TAG);
+        bytes[RECEIVERS_OFFSET..RECEIVERS_OFFSET + 4].copy_from_slice(&(TAG as u32).to_le_bytes());
+        bytes_refused(&mut desk, who, &bytes, who);
+    }
+}
+
+#[test]
 fn s7_wrong_sizes_of_a_receiver_are_refused() {
     words_refused(RECEIVER_SIZE, &[0, 1, 8, 24, 33, 48, 0x1000, u32::MAX]);
 }

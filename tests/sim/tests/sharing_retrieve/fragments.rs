@@ -216,7 +216,9 @@ fn f11_a_description_is_fetched_in_order_by_its_receiver_with_a_free_rx() {
     for other in [P3, P1, P5] {
         assert_error(&desk.call(other, &fetch(told)), InvalidParameters);
     }
-    assert_function(&desk.call(P2, &fetch(told)), Function::MemFragTx);
+    let answer = desk.call(P2, &fetch(told));
+    assert_function(&answer, Function::MemFragTx);
+    assert_eq!(answer.x[4], 0, "F4: a partition is not told the sender");
     assert_function(&desk.call(P2, &release), Function::Success);
     // No repeat.
     assert_error(&desk.call(P2, &fetch(told)), InvalidParameters);
