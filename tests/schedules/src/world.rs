@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 use std::sync::{Arc, Mutex};
 
-use bulkhead_abi::paravirt::{INTID_IPI, INTID_TIMER, Line};
+use bulkhead_abi::paravirt::{self, INTID_IPI, INTID_TIMER};
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Uuid, Version, Width, framework};
@@ -229,7 +229,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
             Spec::Queued => NonSecureInterrupts::Queued,
             _ => NonSecureInterrupts::Signaled,
         },
-        managed_exit_line: Line::Fiq,
+        managed_exit_line: paravirt::Line::Fiq,
         entry: image(index),
         boot_information: None,
         image: (image(index), IMAGE),
