@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use bulkhead_abi::paravirt::Line;
+use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Action, Event};
@@ -122,7 +122,7 @@ fn config(index: usize, dice: &mut Dice) -> PartitionConfig {
             1 => NonSecureInterrupts::ManagedExit,
             _ => NonSecureInterrupts::Signaled,
         },
-        managed_exit_line: Line::Fiq,
+        managed_exit_line: paravirt::Line::Fiq,
         entry: base,
         boot_information: None,
         image: (base, 0x10_0000),
