@@ -213,7 +213,7 @@ impl Pair {
             if !self.real.shared.borrow().interrupts {
                 return Err("interrupted by nothing".into());
             }
-            self.real.shared.borrow_mut().interrupts = self.calls % 3 == 0;
+            self.real.shared.borrow_mut().interrupts = self.calls.is_multiple_of(3);
             self.calls += 1;
             answered = self.real.call(from, &encoded.registers);
         }
