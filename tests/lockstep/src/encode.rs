@@ -153,9 +153,9 @@ fn spoil_descriptor(lengths: &mut [u64; 2], tx: &mut [u8], spoil: usize) {
         1 => *total = *fragment - 1,
         2 => *total += 8,
         3 => *fragment = (*fragment).min(31),
-        // How many receivers there are.
+        // S6: more receivers than there is room for.
         4 => tx[28..32].fill(0xff),
-        // Of the first receiver the kinds of access that there are not.
+        // S5: none, of a send.
         _ => tx[28..32].fill(0),
     }
 }

@@ -33,7 +33,9 @@ pub struct Pair {
     owners: Vec<Owner>,
     /// How many pages of the pool are used while there is no transaction.
     base: usize,
-    /// Counts the calls, to choose among what the model leaves open.
+    /// How many calls the core has served.
+    pub served: usize,
+    /// Counts the steps, to choose among what the model leaves open.
     calls: usize,
 }
 
@@ -67,6 +69,7 @@ impl Pair {
             real,
             handles: HashMap::new(),
             base,
+            served: 0,
             calls: 0,
         }
     }
@@ -103,6 +106,7 @@ impl Pair {
             Request::Death if call.from == Domain::NormalWorld => Ok(()),
             Request::Death => {
                 self.real.end(call.from);
+                self.served += 1;
                 self.advance(letter, Oracle::default());
                 self.compare()
             }
@@ -207,6 +211,7 @@ impl Pair {
             }
         }
         let before = letter.oracle.no_memory.then(|| self.dump());
+        self.served += 1;
         let mut answered = self.real.call(from, &encoded.registers);
         while answered.is_none() {
             // Zeroing that was interrupted goes on with the same call.
