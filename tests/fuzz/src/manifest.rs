@@ -288,14 +288,48 @@ fn check_layout(
     assert!(layout.vcpu_count >= 1 && layout.vcpu_count <= sp.execution_ctx_count);
     let (from, to) = wide(&layout.memory);
     assert!(from < to && to <= 1 << 64 && layout.memory.base.is_multiple_of(4096));
-    assert!((from..to).contains(&u128::from(layout.entry)) && layout.entry.is_multiple_of(4));
-    assert_eq!(layout.entry - layout.memory.base, sp.entrypoint_offset);
+    assert_eq!(layout.ipa, sp.ipa_base.unwrap_or(layout.memory.base));
+    assert_eq!(layout.entry - layout.ipa, sp.entrypoint_offset);
+    assert!(sp.entrypoint_offset < layout.memory.size && layout.entry.is_multiple_of(4));
+    check_seen(sp, layout);
     if let Some(order) = sp.boot_order {
         assert!(
             earlier
                 .iter()
                 .all(|other| other.manifest.boot_order != Some(order))
         );
+    }
+}
+
+/// A partition sees no two things at one address of a space.
+fn check_seen(sp: &SpManifest<'_>, layout: &PartitionLayout) {
+    let at = |range: Range, ipa: u64| (u128::from(ipa), u128::from(ipa) + u128::from(range.size));
+    let own = at(layout.memory, layout.ipa);
+    let mut seen = vec![(false, own)];
+    for region in sp.memory_regions() {
+        if let Some(range) = region.range(layout.memory.base) {
+            let place = at(range, layout.sees(range, region.ipa));
+            let inside = place.0 >= own.0 && place.1 <= own.1;
+            let non_secure = region.attributes.non_secure;
+            let part = matches!(region.base, Placement::LoadRelative(_)) && inside;
+            if non_secure || !part {
+                seen.push((non_secure, place));
+            }
+        }
+    }
+    for region in sp.device_regions() {
+        let place = at(region.range(), region.ipa.unwrap_or(region.base));
+        seen.push((region.attributes.non_secure, place));
+    }
+    if let Some(window) = sp.retrieved_memory {
+        let place = at(window, window.base);
+        seen.extend([(false, place), (true, place)]);
+    }
+    for (index, (space, one)) in seen.iter().enumerate() {
+        for (other_space, other) in &seen[..index] {
+            let meets = one.0 < other.1 && other.0 < one.1;
+            assert!(space != other_space || !meets, "{one:x?} and {other:x?}");
+        }
     }
 }
 
