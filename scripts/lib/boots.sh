@@ -31,10 +31,17 @@ boots() {
     linux-xtest            | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 |
     linux-xtest-pkvm       | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 kvm-arm.mode=protected | \[xtest\] .*Protected .*mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
+    tests-ends             | tests          | release | max         | on  | 4 | 4 | tests k7_      |
     interrupts             | interrupts     | release | max         | on  | 4 | 4 | interrupts     |
     interrupts-storm       | interrupts     | release | max         | on  | 4 | 6 | interrupts cv_storm seconds=120 |
     interrupts-1           | interrupts     | release | max         | on  | 1 | 0 | interrupts     |
+    gicv2                  | gicv2          | release | max         | on  | 4 | 4 | interrupts     |
+    gicv2-1                | gicv2          | release | max         | on  | 1 | 0 | interrupts     |
+    gicv2-a710             | gicv2          | release | cortex-a710 | on  | 4 | 4 | interrupts i15_ |
+    el0                    | el0            | release | max         | on  | 4 | 4 | el0            |
+    el0-a710               | el0            | release | cortex-a710 | on  | 2 | 4 | el0            |
     cores                  | cores          | release | max         | on  | 4 | 4 | tests c7_      |
+    cores-sharing          | cores          | release | max         | on  | 4 | 4 | tests t17_     |
     smp-1                  | smp            | release | max         | on  | 1 | 4 | tests _under_ seconds=1 cycles=100 |
     smp-2                  | smp            | release | max         | on  | 2 | 4 | tests _under_ seconds=1 cycles=100 |
     smp-4                  | smp            | release | max         | on  | 4 | 4 | tests _under_ seconds=1 cycles=100 |
@@ -136,9 +143,13 @@ spares() {
     done
 }
 
-# machine_of CONFIG: what that configuration needs of the machine, one of QEMU's arguments a line. `interrupts` has the
-# GPIO block, which QEMU leaves out where it has ACPI, and a clock that instructions drive.
-machine_of() { [ "$1" != interrupts ] || printf -- '-machine\nacpi=off\n-rtc\nclock=vm\n'; }
+# machine_of CONFIG: what that configuration needs of the machine, one of QEMU's arguments a line. `interrupts` and `gicv2`
+# have the GPIO block, which QEMU leaves out where it has ACPI, and a clock that instructions drive.
+machine_of() {
+    case $1 in
+    interrupts | gicv2) printf -- '-machine\nacpi=off\n-rtc\nclock=vm\n' ;;
+    esac
+}
 
 # boot_config CONFIG OUT_DIR CPU MTE CORES COMMAND [ARGUMENT...]: boots OUT_DIR/flash.bin with a command line.
 boot_config() {

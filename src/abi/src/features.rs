@@ -94,7 +94,7 @@ pub fn notification_properties(world: World) -> u32 {
     }
 }
 
-/// w2 of FFA_FEATURES(MEM_DONATE, LEND, SHARE, RETRIEVE_REQ), bit 0: descriptors may lie in a
+/// w2 of FFA_FEATURES(MEM_DONATE, LEND, SHARE), bit 0: descriptors may lie in a
 /// buffer that the caller allocates.
 pub const MEM_DYNAMIC_BUFFER: u32 = 1 << 0;
 /// w2 of FFA_FEATURES(MEM_RETRIEVE_REQ), bit 1, in the question and in the answer: the NS bit of

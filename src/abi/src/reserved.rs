@@ -26,9 +26,9 @@ pub struct Rule {
 }
 
 /// All rules, in the order of the call's number.
-pub static RULES: [Rule; 31] = TABLE;
+pub static RULES: [Rule; 25] = TABLE;
 
-const TABLE: [Rule; 31] = {
+const TABLE: [Rule; 25] = {
     use Function as F;
     const ALL: u64 = u64::MAX;
     const LAST: Version = Version::OURS;
@@ -64,12 +64,6 @@ const TABLE: [Rule; 31] = {
         up_to(7, rule(F::Yield, 4, ALL, "G33")),
         rule(F::MsgSendDirectReq, 2, 0x7fff_ff00, "G8"),
         rule(F::MsgSendDirectResp, 2, 0x7fff_ff00, "G8"),
-        rule(F::MemDonate, 3, ALL, "S4"),
-        rule(F::MemDonate, 4, 0xffff_ffff, "S4"),
-        rule(F::MemLend, 3, ALL, "S4"),
-        rule(F::MemLend, 4, 0xffff_ffff, "S4"),
-        rule(F::MemShare, 3, ALL, "S4"),
-        rule(F::MemShare, 4, 0xffff_ffff, "S4"),
         rule(F::MemRetrieveReq, 3, ALL, "S4"),
         rule(F::MemRetrieveReq, 4, 0xffff_ffff, "S4"),
         rule(F::MemReclaim, 3, 0xffff_fffc, "T20"),

@@ -18,6 +18,7 @@ const SCTLR_M: u64 = 1;
 
 impl Translate for LoadedContext {
     fn stage_one(&self, address: u64, level: Exception) -> Option<StageOne> {
+        // A partition at S-EL0 has a SCTLR_EL1 that says so, too: its virtual addresses stand for IPAs.
         if sysreg::read!("S3_5_C1_C0_0") & SCTLR_M == 0 {
             return Some(StageOne {
                 ipa: address,

@@ -165,6 +165,15 @@ pub struct StageTwo {
     pub vstcr: u64,
 }
 
+/// How the addresses of a partition are translated.
+#[derive(Clone, Copy, Debug)]
+pub enum Translation {
+    /// S-EL1: two stage-2 roots.
+    StageTwo(StageTwo),
+    /// S-EL0: TTBR0_EL2, root and ASID.
+    El0(u64),
+}
+
 /// The saved state of an execution context.
 ///
 /// The general-purpose registers, PC and PSTATE are saved and restored at each exit and entry; the
@@ -177,6 +186,8 @@ pub struct Context {
     pub(crate) spsr: u64,
     pub(crate) system: SystemState,
     pub(crate) stage_two: StageTwo,
+    /// TTBR0_EL2 while it runs, at S-EL0; zero at S-EL1.
+    pub(crate) ttbr0: u64,
     pub(crate) vmpidr: u64,
     /// CNTVOFF_EL2.
     pub(crate) counter_offset: u64,
@@ -213,6 +224,8 @@ const _: () = assert!(
 
 /// PSTATE at entry: EL1h, all exceptions masked (B-56).
 const SPSR_RESET: u64 = 0x3c5;
+/// PSTATE at entry at S-EL0: EL0t. S-EL2 is its host, whose exceptions PSTATE would mask: none are.
+const SPSR_RESET_EL0: u64 = 0;
 /// BTYPE, the single-step state and nothing else.
 const SPSR_BTYPE: u64 = 0b11 << 10;
 const SPSR_SS: u64 = 1 << 21;
@@ -221,21 +234,26 @@ const VMPIDR_RES1: u64 = 1 << 31;
 
 impl Context {
     /// A context that has not run, of the execution context with index `vcpu`, whose addresses are
-    /// translated by `stage_two`, whose pointers are signed with `keys` unless it sets others (L6), and whose virtual
+    /// translated by `translation`, whose pointers are signed with `keys` unless it sets others (L6), and whose virtual
     /// counter starts at `epoch` (F-13).
     /// [`VcpuContext::reset`] gives it an entry point.
     pub fn new(
         vcpu: u16,
-        stage_two: StageTwo,
+        translation: Translation,
         keys: PointerKeys,
         epoch: Option<&'static Epoch>,
     ) -> Self {
+        let (stage_two, ttbr0) = match translation {
+            Translation::StageTwo(stage_two) => (stage_two, 0),
+            Translation::El0(ttbr0) => (StageTwo::default(), ttbr0),
+        };
         Self {
             registers: Registers::ZERO,
             pc: 0,
             spsr: SPSR_RESET,
             system: SystemState::reset(&keys),
             stage_two,
+            ttbr0,
             vmpidr: VMPIDR_RES1 | u64::from(vcpu),
             counter_offset: 0,
             timer_masked: false,
@@ -244,6 +262,12 @@ impl Context {
             first_keys: keys,
             epoch,
         }
+    }
+
+    /// Whether it runs at S-EL0 of S-EL2's own regime, without S-EL1.
+    #[inline]
+    pub(crate) fn is_el0(&self) -> bool {
+        self.ttbr0 != 0
     }
 
     /// PSTATE at its last exit.
@@ -293,7 +317,10 @@ impl VcpuContext for Context {
     fn reset(&mut self, entry: u64) {
         self.registers = Registers::ZERO;
         self.pc = entry;
-        self.spsr = SPSR_RESET;
+        self.spsr = match self.is_el0() {
+            true => SPSR_RESET_EL0,
+            false => SPSR_RESET,
+        };
         self.system = SystemState::reset(&self.first_keys);
         self.counter_offset = self.epoch.map_or(0, Epoch::get);
         (self.timer_masked, self.serror) = (false, false);

@@ -31,7 +31,6 @@ const HCR_BOOT: u64 = HCR_EL2::E2H.val(1).value | HCR_EL2::RW.val(1).value;
 
 const SCTLR_RES1: u64 = SCTLR::LSMAOE.val(1).value
     | SCTLR::NTLSMD.val(1).value
-    | SCTLR::SPAN.val(1).value
     | SCTLR::EIS.val(1).value
     | SCTLR::TSCXT.val(1).value
     | SCTLR::EOS.val(1).value
@@ -46,11 +45,14 @@ const SCTLR_EARLY: u64 = SCTLR_RES1
     | SCTLR::M.val(1).value;
 
 /// SCTLR_EL2 with the final map.
-const SCTLR_FINAL: u64 = SCTLR_EARLY | SCTLR::WXN.val(1).value;
+pub(crate) const SCTLR_FINAL: u64 = SCTLR_EARLY | SCTLR::WXN.val(1).value;
 
 /// EnIA, EnIB, EnDA, EnDB: pointer authentication at S-EL2. The key registers hold those of whoever ran
 /// last there, so that Bulkhead signs nothing (L6); `scripts/elf-scan` sees to it, too.
-const SCTLR_KEYS: u64 = 1 << 31 | 1 << 30 | 1 << 27 | 1 << 13;
+pub(crate) const SCTLR_KEYS: u64 = SCTLR::ENIA.val(1).value
+    | SCTLR::ENIB.val(1).value
+    | SCTLR::ENDA.val(1).value
+    | SCTLR::ENDB.val(1).value;
 const _: () = assert!(SCTLR_FINAL & SCTLR_KEYS == 0);
 /// EOS: a return to a lower level synchronises, so that a partition's first signature sees its keys.
 const _: () = assert!(SCTLR_FINAL & SCTLR::EOS.val(1).value != 0);
@@ -404,6 +406,20 @@ pub fn publish_secondaries(cores: &'static [PerCore]) {
         (&raw const BULKHEAD_PARAMETERS).addr(),
         size_of::<Parameters>(),
     );
+}
+
+/// Walks the lower half again, through the root at the physical address `empty`: no address of it is mapped until
+/// a partition at S-EL0 runs, whose root is there meanwhile. What a walk begins with is not kept back by ending
+/// walks (TCR_EL2.EPD0), since that may be cached as zero.
+pub(crate) fn open_lower_half(empty: u64, e0pd: bool) {
+    let tcr = sysreg::read!("tcr_el2") & !TCR::EPD0.val(1).value;
+    // SAFETY: the root has no entries, and nothing of Bulkhead lies in the lower half.
+    unsafe {
+        sysreg::write!("ttbr0_el2", empty);
+        sysreg::isb();
+        sysreg::write!("tcr_el2", tcr | TCR::E0PD1.val(e0pd.into()).value);
+    }
+    sysreg::isb();
 }
 
 /// Walks the lower half again, for the identity map of the stub's page.

@@ -62,6 +62,10 @@ pub struct Features {
     pub pan: bool,
     /// FEAT_ECV: accesses to the EL1 virtual timer can be trapped.
     pub ecv: bool,
+    /// Partitions can run at S-EL0: EL3 lets them use all that S-EL2 cannot trap there, which is PACGA.
+    pub el0: bool,
+    /// FEAT_E0PD: accesses of S-EL0 to S-EL2's half fault without a look at its tables.
+    pub e0pd: bool,
     /// FEAT_SSBS: exceptions set PSTATE.SSBS as SCTLR_EL1.DSSBS says.
     pub ssbs: bool,
 }
@@ -125,6 +129,8 @@ impl Features {
             vhe: field(mmfr1, 8) != 0,
             pan: field(mmfr1, 20) != 0,
             ecv: field(mmfr0, 60) != 0,
+            el0: allowed.pointer_authentication || !pointer_authentication,
+            e0pd: field(mmfr2, 60) != 0,
             ssbs: field(pfr1, 4) != 0,
         }
     }

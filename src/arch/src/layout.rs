@@ -80,6 +80,8 @@ parts! {
     early_tables = __early_tables..__early_tables_end;
     /// The boot core's first stack.
     early_stack = __stack_bottom..__stack_top;
+    /// What nothing uses once the final map is there and the boot core has left its first stack.
+    boot_only = __boot_only..__stack_top;
     /// All that the linker laid out.
     image = __image_start..__image_end;
 }

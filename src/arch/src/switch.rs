@@ -13,15 +13,17 @@
 
 use core::arch::naked_asm;
 
+use bulkhead_core::event::{Event, Fault, FaultKind};
 use bulkhead_core::hardware::VcpuContext;
 use bulkhead_core::virtual_interrupt::Lines;
 
 use crate::context::{Banks, Context, PC, SystemState};
+use crate::entry::{self, SCTLR_FINAL, SCTLR_KEYS};
 use crate::features::Features;
 use crate::fp::Fp;
 use crate::gicv3::Interface;
 use crate::syndrome::{Exception, Exit, Syndrome};
-use crate::sysreg::{self, CNTHCTL, HCR_EL2, MDCR_EL2, read};
+use crate::sysreg::{self, CNTHCTL, HCR_EL2, MDCR_EL2, SCTLR, read};
 use crate::timer;
 
 /// Where the vectors find the context: [sp] plus this, when a lower level runs.
@@ -145,6 +147,8 @@ fn virtual_timer_fired(context: &mut Context, kind: u64) -> u64 {
 #[derive(Debug)]
 pub struct Cpu {
     features: Features,
+    /// The root of the lower half while no partition at S-EL0 runs, which has no entries.
+    empty: u64,
     /// HCR_EL2 without virtual interrupts.
     configuration: u64,
     banks: Banks,
@@ -197,10 +201,27 @@ fn hypervisor_configuration(features: &Features) -> u64 {
 }
 
 /// CNTHCTL_EL2: the EL1 physical timer traps and its counter does not (C-19); the EL1 virtual timer traps where it
-/// can (DECISIONS 26).
+/// can (DECISIONS 26). At S-EL0 below S-EL2 both timers trap and the counters do not.
 fn timer_configuration(features: &Features) -> u64 {
-    let value = CNTHCTL::EL1PCTEN.val(1) + CNTHCTL::EL1TVT.val(features.ecv.into());
+    let value = CNTHCTL::EL0PCTEN.val(1)
+        + CNTHCTL::EL0VCTEN.val(1)
+        + CNTHCTL::EL1PCTEN.val(1)
+        + CNTHCTL::EL1TVT.val(features.ecv.into());
     value.value
+}
+
+/// SCTLR_EL2 while a partition at S-EL0 runs: its pointer authentication, as EL3 allows it; WFI traps.
+fn el0_control(features: &Features) -> u64 {
+    let value = SCTLR::SA0.val(1)
+        + SCTLR::DZE.val(1)
+        + SCTLR::UCT.val(1)
+        + SCTLR::NTWE.val(1)
+        + SCTLR::UCI.val(1);
+    let keys = match features.pointer_authentication {
+        true => SCTLR_KEYS,
+        false => 0,
+    };
+    SCTLR_FINAL | value.value | keys
 }
 
 /// MDCR_EL2: debug, trace, profiling and performance monitors trap.
@@ -218,8 +239,14 @@ fn debug_configuration(features: &Features) -> u64 {
 
 impl Cpu {
     /// Takes over this core, whose registers hold what the normal world left or will start with.
-    /// `vectors` has [`vector_state_size`](crate::fp::vector_state_size) bytes.
-    pub fn new(features: Features, interface: Interface, vectors: &'static mut [u8]) -> Self {
+    /// `vectors` has [`vector_state_size`](crate::fp::vector_state_size) bytes; `empty` is the physical address of a
+    /// page of zeros, for good.
+    pub fn new(
+        features: Features,
+        interface: Interface,
+        vectors: &'static mut [u8],
+        empty: u64,
+    ) -> Self {
         let fp = Fp::new(&features, vectors);
         let identity = read!("midr_el1");
         let configuration = hypervisor_configuration(&features);
@@ -245,8 +272,10 @@ impl Cpu {
             }
         }
         sysreg::isb();
+        entry::open_lower_half(empty, features.e0pd);
         Self {
             features,
+            empty,
             configuration,
             banks: Banks {
                 pointer_keys: features.pointer_authentication,
@@ -266,7 +295,9 @@ impl Cpu {
     pub fn enter(&mut self, context: &mut Context) -> Exit {
         self.load(context);
         loop {
-            let kind = if self.features.ecv {
+            let kind = if context.is_el0() {
+                self.run_as_host(context)
+            } else if self.features.ecv {
                 // SAFETY: the context is loaded, with the stage 2 that was made for its partition.
                 unsafe { run(context) }
             } else {
@@ -298,6 +329,27 @@ impl Cpu {
                     return Exit::SError(read!("esr_el2"));
                 }
             }
+        }
+    }
+
+    /// Runs the loaded `context` of a partition at S-EL0: S-EL2 is its host (TGE), and its tables are the lower half.
+    /// Both end with the run: what TLB maintenance and address translation mean depends on TGE.
+    #[cold]
+    #[inline(never)]
+    fn run_as_host(&self, context: &mut Context) -> u64 {
+        let hcr = read!("hcr_el2");
+        // SAFETY: the upper half stays as it is. The lower half is the partition's, whose pages S-EL2 never executes
+        // (PXN) and does not name. The context is loaded.
+        unsafe {
+            sysreg::write!("ttbr0_el2", context.ttbr0);
+            sysreg::write!("sctlr_el2", el0_control(&self.features));
+            sysreg::write!("hcr_el2", hcr | HCR_EL2::TGE.val(1).value);
+            let kind = run(context);
+            sysreg::write!("hcr_el2", hcr);
+            sysreg::write!("sctlr_el2", SCTLR_FINAL);
+            sysreg::write!("ttbr0_el2", self.empty);
+            sysreg::isb();
+            kind
         }
     }
 
@@ -451,6 +503,22 @@ impl Cpu {
         if self.loaded != Loaded::NormalWorld {
             self.interface.load();
         }
+    }
+
+    /// What the loaded `context` did is undefined to it: it takes the exception, or at S-EL0, where nobody could, it
+    /// ends by the event.
+    #[cold]
+    #[inline(never)]
+    pub fn undefined(&mut self, context: &mut Context) -> Option<Event> {
+        if !context.is_el0() {
+            self.inject_undefined(context);
+            return None;
+        }
+        Some(Event::Fault(Fault {
+            kind: FaultKind::Exception,
+            syndrome: read!("esr_el2"),
+            address: read!("far_el2"),
+        }))
     }
 
     /// Lets the loaded `context` take an Undefined Instruction exception at EL1.

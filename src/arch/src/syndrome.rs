@@ -80,7 +80,7 @@ pub trait Translate {
 pub enum Outcome {
     /// The core handles it.
     Event(Event),
-    /// The partition takes an Undefined Instruction exception.
+    /// The partition takes an Undefined Instruction exception; at S-EL0 it ends.
     Undefined,
     /// A cache operation by set and way: done to that set and way, for the partition, as clean and
     /// invalidate; the value of this register (31: zero) says which.
@@ -99,7 +99,7 @@ const S1PTW: u64 = 1 << 7;
 const WNR: u64 = 1 << 6;
 /// The access was cache maintenance or an address translation, which write nothing.
 const CM: u64 = 1 << 8;
-/// The immediate of HVC and SMC.
+/// The immediate of HVC, SMC and SVC.
 const IMMEDIATE: u64 = 0xffff;
 const HPFAR_NS: u64 = 1 << 63;
 const HPFAR_FIPA: u64 = 0xff_ffff_fff0;
@@ -146,6 +146,8 @@ fn synchronous(
             context.step_back();
             Outcome::Undefined
         }
+        Some(Value::SVC64) if iss & IMMEDIATE == 0 => Outcome::Event(Event::Call(Conduit::Svc)),
+        Some(Value::SVC64) => Outcome::Undefined,
         Some(Value::TrappedWFIorWFE) => wait(syndrome.esr, context),
         Some(Value::TrappedMsrMrs) => system_register(iss),
         Some(Value::DataAbortLowerEL) => abort(syndrome, Access::Data, machine),
@@ -378,6 +380,16 @@ mod tests {
     }
 
     #[test]
+    fn d03_svc_is_the_call_of_s_el0_and_undefined_with_an_immediate() {
+        let call = Outcome::Event(Event::Call(Conduit::Svc));
+        assert_eq!(decoded(0x15, 0, &NOWHERE), (call, PC));
+        for immediate in [1, 0xffff] {
+            let undefined = (Outcome::Undefined, PC);
+            assert_eq!(decoded(0x15, immediate, &NOWHERE), undefined);
+        }
+    }
+
+    #[test]
     fn calls_with_an_immediate_are_undefined_and_not_stepped_over() {
         // An HVC has been stepped over by the machine.
         for (class, pc) in [(0x16, PC - 4), (0x17, PC)] {
@@ -587,7 +599,7 @@ mod tests {
                 Outcome::Undefined => assert!(undefined.contains(&class), "{class:#x}"),
                 Outcome::Resume | Outcome::Halfword | Outcome::SetWay(_) => panic!("{class:#x}"),
                 Outcome::Event(Event::Idle { .. }) => assert_eq!(class, 0x01),
-                Outcome::Event(Event::Call(_)) => assert!([0x16, 0x17].contains(&class)),
+                Outcome::Event(Event::Call(_)) => assert!([0x15, 0x16, 0x17].contains(&class)),
                 Outcome::Event(Event::SystemRegister(_)) => assert_eq!(class, 0x18),
                 Outcome::Event(Event::Fault(fault)) => {
                     assert_eq!(fault.kind, FaultKind::Exception, "{class:#x}");

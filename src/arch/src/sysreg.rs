@@ -90,9 +90,15 @@ mod layouts {
             EL1PTEN OFFSET(11) NUMBITS(1) [],
             /// The physical counter at EL1 and EL0 does not trap.
             EL1PCTEN OFFSET(10) NUMBITS(1) [],
+            /// The virtual counter at EL0 does not trap, while HCR_EL2.TGE is set.
+            EL0VCTEN OFFSET(1) NUMBITS(1) [],
+            /// The physical counter at EL0 does not trap, while HCR_EL2.TGE is set.
+            EL0PCTEN OFFSET(0) NUMBITS(1) [],
         ],
         /// TCR_EL2 with E2H = 1.
         pub TCR [
+            /// EL0's accesses to the upper half fault (FEAT_E0PD).
+            E0PD1 OFFSET(56) NUMBITS(1) [],
             /// Output address size.
             IPS OFFSET(32) NUMBITS(3) [],
             /// Granule of the upper half.
@@ -122,11 +128,19 @@ mod layouts {
         ],
         /// SCTLR_EL2 with E2H = 1, which is SCTLR_EL1's layout.
         pub SCTLR [
+            /// Pointer authentication with instruction key A.
+            ENIA OFFSET(31) NUMBITS(1) [],
+            /// With instruction key B.
+            ENIB OFFSET(30) NUMBITS(1) [],
+            /// With data key A.
+            ENDA OFFSET(27) NUMBITS(1) [],
+            /// Cache maintenance is for EL0, too.
+            UCI OFFSET(26) NUMBITS(1) [],
             /// LDM and STM to device memory are not trapped (RES1 without FEAT_LSMAOC).
             LSMAOE OFFSET(29) NUMBITS(1) [],
             /// As LSMAOE, for alignment.
             NTLSMD OFFSET(28) NUMBITS(1) [],
-            /// PSTATE.PAN is left alone by exceptions.
+            /// PSTATE.PAN is left alone by exceptions of EL0.
             SPAN OFFSET(23) NUMBITS(1) [],
             /// Exception entry synchronises context.
             EIS OFFSET(22) NUMBITS(1) [],
@@ -134,6 +148,14 @@ mod layouts {
             TSCXT OFFSET(20) NUMBITS(1) [],
             /// What is writable is not executable.
             WXN OFFSET(19) NUMBITS(1) [],
+            /// EL0's WFE does not trap.
+            NTWE OFFSET(18) NUMBITS(1) [],
+            /// CTR_EL0 is for EL0, too.
+            UCT OFFSET(15) NUMBITS(1) [],
+            /// DC ZVA is for EL0, too.
+            DZE OFFSET(14) NUMBITS(1) [],
+            /// Pointer authentication with data key B.
+            ENDB OFFSET(13) NUMBITS(1) [],
             /// Instruction cache.
             I OFFSET(12) NUMBITS(1) [],
             /// Exception return synchronises context.
@@ -142,6 +164,8 @@ mod layouts {
             SED OFFSET(8) NUMBITS(1) [],
             /// IT restrictions for EL0.
             ITD OFFSET(7) NUMBITS(1) [],
+            /// SP alignment check of EL0.
+            SA0 OFFSET(4) NUMBITS(1) [],
             /// SP alignment check.
             SA OFFSET(3) NUMBITS(1) [],
             /// Data cache.

@@ -164,9 +164,14 @@ impl Maintenance for OwnTlb {
     }
 }
 
-/// TLB maintenance of a partition's stage 2.
+/// TLB maintenance of a partition's tables.
 #[derive(Clone, Copy, Debug)]
-pub struct PartitionTlb(pub StageTwo);
+pub enum PartitionTlb {
+    /// Those of its stage 2.
+    StageTwo(StageTwo),
+    /// Those of S-EL0, which has this ASID.
+    El0(u16),
+}
 
 impl Maintenance for PartitionTlb {
     fn publish(&mut self) {
@@ -174,8 +179,16 @@ impl Maintenance for PartitionTlb {
     }
 
     fn invalidate(&mut self, what: Invalidation) {
-        debug_assert_eq!(what.stage, Stage::Two);
-        tlb::invalidate_stage_two(&mut Core, self.0.roots(), what);
+        match self {
+            Self::StageTwo(registers) => {
+                debug_assert_eq!(what.stage, Stage::Two);
+                tlb::invalidate_stage_two(&mut Core, registers.roots(), what);
+            }
+            Self::El0(asid) => {
+                debug_assert_eq!(what.stage, Stage::One);
+                tlb::invalidate_stage_one(&mut Core, *asid, what);
+            }
+        }
     }
 }
 

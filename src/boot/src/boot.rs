@@ -160,17 +160,20 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     }
     let frames = Frames::new(platform, &manifest, &mut arena)?;
     let mapped = frames.map(&memory, &mut arena)?;
-    let cores = cores::set_up(&memory, &manifest, stack, &mut arena)?;
+    // SAFETY: the boot core has come to the stack of this phase, which begins once.
+    let free = unsafe { memory.free_boot_only() };
+    let free = free.map_err(|error| Fatal::Map("a stack", error))?;
+    let cores = cores::set_up(&memory, &manifest, stack, free, &mut arena)?;
     let reserved = devices::reserved(platform, manifest.page_memory, &frames, &mut arena)?;
+    let mut more = None;
     if let Some(range) = manifest.page_memory {
+        let of_manifest = |error| Fatal::Map("bulkhead,page-memory", error);
         let range = PageRange::new(Pa(range.base), range.size);
-        let range = range.ok_or(Fatal::Map("Bulkhead", MapError::Unaligned))?;
-        let records = arena.slice(range.pages() as usize, |_, _| {
-            Ok::<_, Fatal>(PageRecord::UNUSED)
-        })?;
-        memory
-            .add_pages(range, records)
-            .map_err(|error| Fatal::Map("Bulkhead", error))?;
+        let range = range.ok_or(of_manifest(MapError::Unaligned))?;
+        let records = |count, arena: &mut Arena| {
+            arena.slice(count, |_, _| Ok::<_, ArenaFull>(PageRecord::UNUSED))
+        };
+        more = Some(memory.add_pages(range, records).map_err(of_manifest)?);
     }
     let mut interrupts = Interrupts::new(mapped, cores, &mut arena)?;
     let loaded = partitions::load(
@@ -184,7 +187,8 @@ fn set_up(foundation: &mut Foundation) -> Result<&'static Firmware, Fatal> {
     )?;
     let console_owner = loaded.console_owner;
     let firmware = assemble(
-        platform, &manifest, features, memory, interrupts, cores, loaded, reserved, &mut arena,
+        platform, &manifest, features, memory, interrupts, cores, loaded, reserved, more,
+        &mut arena,
     )?;
     log::info!(
         "{} of {} partitions, {} cores, {} KiB and {} pages free",
@@ -228,6 +232,7 @@ fn assemble(
     cores: &'static [PerCore],
     loaded: Partitions,
     reserved: &'static [bulkhead_manifest::Reserved],
+    mut more: Option<Arena>,
     arena: &mut Arena,
 ) -> Result<&'static Firmware, Fatal> {
     let Partitions {
@@ -261,18 +266,32 @@ fn assemble(
     shared
         .memory
         .grant_quotas(arena.slice(partitions.len() + 1, |_, _| Ok::<_, Fatal>(Quota::NONE))?);
-    // Each transaction has a page at least.
+    // Each transaction has a page at least: nobody can use up the places of others (F8).
     let most = shared.memory.tables().lock().pool.range().pages() as usize;
-    let most = most.min(arena.available() / 4 / size_of::<ShareSlot>());
-    let shares = arena.slice(most, |_, _| Ok::<_, Fatal>(ShareSlot::new()))?;
+    let places = |arena: &mut Arena, part| {
+        let most = most.min(arena.available() / part / size_of::<ShareSlot>());
+        arena.slice(most, |_, _| Ok::<_, Fatal>(ShareSlot::new()))
+    };
+    let shares = match &mut more {
+        Some(more) => places(more, 2)?,
+        None => places(arena, 4)?,
+    };
     let regions = partitions.iter().flat_map(|one| one.config.regions);
     let secure = regions
         .filter(|region| region.space == Space::Secure)
         .map(|region| region.range);
-    let pages = PageOwners::new(
-        ownership(secure, arena.available() / 4, arena)?,
-        ownership(normal_world.iter().copied(), arena.available() / 2, arena)?,
-    );
+    let normal = normal_world.iter().copied();
+    // Memory of the manifest's is used up; of the board's something is left.
+    let pages = match &mut more {
+        Some(more) => PageOwners::new(
+            ownership(secure, more.available() / 4, more)?,
+            ownership(normal, more.available(), more)?,
+        ),
+        None => PageOwners::new(
+            ownership(secure, arena.available() / 4, arena)?,
+            ownership(normal, arena.available() / 2, arena)?,
+        ),
+    };
     let spmc = Spmc::new(SpmcConfig {
         id: manifest.id,
         partitions,

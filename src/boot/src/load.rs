@@ -11,8 +11,8 @@ use bulkhead_arch::cache;
 use bulkhead_arch::features::Features;
 use bulkhead_core::hardware::CopyFault;
 use bulkhead_manifest::{
-    Accepted, ExceptionLevel, ManifestError, MemoryKind, Package, PackageError, Range, Reserved,
-    SpManifest, SpmcManifest, VmNode, check_package, check_partition,
+    Accepted, ExceptionLevel, ExecutionState, ManifestError, MemoryKind, Package, PackageError,
+    Range, Reserved, SpManifest, SpmcManifest, VmNode, check_package, check_partition,
 };
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
@@ -140,11 +140,10 @@ impl Loader<'_> {
         for unknown in sp.unknown_properties() {
             log::warn!("{name} ({}): {unknown}", layout.id);
         }
-        if sp.exception_level != ExceptionLevel::SEl1 {
-            return Err(Refused::NotSupported("exception-level = <1> (S-EL0)"));
+        if sp.exception_level == ExceptionLevel::SEl0 {
+            self.may_run_at_el0(&sp)?;
         }
-
-        let mut space = NewSpace::new(self.memory, self.layout, self.features)
+        let mut space = NewSpace::new(self.memory, sp.exception_level, self.layout, self.features)
             .map_err(|error| Refused::Map(layout.memory, error))?;
         let accepted = Accepted {
             name,
@@ -167,6 +166,38 @@ impl Loader<'_> {
                 space.release(self.memory);
                 Err(refused)
             }
+        }
+    }
+
+    /// Whether this machine and this version have all that the partition at S-EL0 asks for.
+    fn may_run_at_el0(&self, sp: &SpManifest<'_>) -> Result<(), Refused> {
+        /// ASIDs of 8 bits, of which 0 is S-EL2's own.
+        const MOST: u32 = 255;
+        let refused = [
+            (
+                sp.execution_state != ExecutionState::AArch64,
+                "AArch32 at S-EL0",
+            ),
+            (
+                sp.virtual_serror,
+                "virtual SErrors at S-EL0, which has none",
+            ),
+            (
+                sp.virtual_counter_from_boot,
+                "a virtual counter of its own at S-EL0, which has the physical one",
+            ),
+            (
+                !self.features.el0,
+                "S-EL0 where EL3 traps pointer authentication",
+            ),
+            (
+                self.manifest.partition_count() > MOST,
+                "S-EL0 beside more than 254 partitions",
+            ),
+        ];
+        match refused.iter().find(|(asked, _)| *asked) {
+            Some((_, what)) => Err(Refused::NotSupported(what)),
+            None => Ok(()),
         }
     }
 

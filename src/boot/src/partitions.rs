@@ -4,18 +4,19 @@
 use bulkhead_abi::paravirt::Line;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Uuid};
-use bulkhead_arch::context::{Context, Epoch, PointerKeys, StageTwo};
+use bulkhead_arch::context::{Context, Epoch, PointerKeys, Translation};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
+use bulkhead_core::device::gic::{Layout, VirtualGic};
 use bulkhead_core::few;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::Service;
+use bulkhead_core::partition::{Level, Service};
 use bulkhead_core::vcpu::{NonSecureInterrupts, Vcpu};
 use bulkhead_core::virtual_interrupt::VirtualInterrupt;
 use bulkhead_core::{Partition, PartitionConfig, Region, RegionKind};
 use bulkhead_manifest::{
-    AbortAction, Accepted, MemoryKind, NsInterruptsAction, OtherSInterruptsAction, Range, Reserved,
-    SpManifest, SpmcManifest,
+    AbortAction, Accepted, ExceptionLevel, MemoryKind, NsInterruptsAction, OtherSInterruptsAction,
+    Range, Reserved, SpManifest, SpmcManifest, VirtualInterruptController,
 };
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space};
@@ -87,7 +88,7 @@ pub fn load(
     let spaces = arena.slice(count, |_, index| {
         let space = new_spaces.next().zip(vmids.next()).zip(account(index));
         space
-            .map(|((space, vmid), account)| space.finish(vmid, account, features))
+            .map(|((space, vmid), account)| space.finish(vmid, index as u16 + 1, account, features))
             .ok_or(ArenaFull)
     })?;
     let loaded = || slots.iter().flatten().map(|(loaded, _)| loaded);
@@ -105,7 +106,13 @@ pub fn load(
     let mut ready = loaded().zip(spaces.iter());
     let partitions = arena.slice(count, |arena, _| {
         let (loaded, space) = ready.next().ok_or(ArenaFull)?;
-        make(loaded, space.registers, &entropy.keys(), interrupts, arena)
+        make(
+            loaded,
+            space.translation(),
+            &entropy.keys(),
+            interrupts,
+            arena,
+        )
     })?;
     let console_owner = loaded().find_map(|loaded| owns(&loaded.accepted, console));
     Ok(Partitions {
@@ -192,7 +199,7 @@ fn announce(accepted: &Accepted<'static>) {
 /// Makes the partition and its execution contexts.
 fn make(
     loaded: &Loaded,
-    stage_two: StageTwo,
+    translation: Translation,
     keys: &PointerKeys,
     interrupts: &mut Interrupts,
     arena: &mut Arena,
@@ -220,9 +227,21 @@ fn make(
     } else {
         None
     };
+    let gic = match &manifest.interrupt_controller {
+        Some(controller) => Some(gic(
+            controller,
+            interrupts,
+            layout.vcpu_count as usize,
+            arena,
+        )?),
+        None => None,
+    };
     let vcpus = arena.slice(layout.vcpu_count as usize, |arena, index| {
-        let context = Context::new(index as u16, stage_two, keys.clone(), epoch);
+        let context = Context::new(index as u16, translation, keys.clone(), epoch);
         let context = arena.value(context)?;
+        if let Some(gic) = gic {
+            return Ok(Vcpu::with_gic(context, gic, index));
+        }
         let own = arena.collect(interrupts.iter().copied().map(VirtualInterrupt::new))?;
         Ok::<_, ArenaFull>(Vcpu::new(context, own))
     })?;
@@ -231,6 +250,10 @@ fn make(
         name,
         services,
         image_uuid: manifest.live_activation.image_uuid.unwrap_or(Uuid::NIL),
+        level: match manifest.exception_level {
+            ExceptionLevel::SEl0 => Level::SEl0,
+            ExceptionLevel::SEl1 => Level::SEl1,
+        },
         version: manifest.ffa_version,
         properties: properties(&manifest),
         non_secure_interrupts: match manifest.ns_interrupts_action {
@@ -269,7 +292,31 @@ fn make(
     let places = arena.slice(usize::from(manifest.request_queue), |_, _| {
         Ok::<_, ArenaFull>(None)
     })?;
-    Ok(Partition::new(config, vcpus, received).with_queue(places))
+    Ok(Partition::new(config, vcpus, received)
+        .with_queue(places)
+        .with_gic(gic))
+}
+
+/// The interrupt controller of a partition with `vcpus` execution contexts and the interrupts of `devices`.
+fn gic(
+    controller: &VirtualInterruptController,
+    devices: &[u32],
+    vcpus: usize,
+    arena: &mut Arena,
+) -> Result<&'static VirtualGic, ArenaFull> {
+    let layout = Layout {
+        distributor: controller.distributor.base,
+        cpu_interface: controller.cpu_interface.base,
+        timer: controller.timer,
+        managed_exit: controller.managed_exit,
+        notification_pending: controller.notification_pending,
+    };
+    let cpus = arena.slice(vcpus, |_, _| {
+        Ok::<_, ArenaFull>(VirtualGic::cpu(&layout, devices))
+    })?;
+    let banks = arena.collect(VirtualGic::banks(devices))?;
+    let links = arena.collect(VirtualGic::links(devices, vcpus))?;
+    Ok(arena.value(VirtualGic::new(layout, cpus, banks, links))?)
 }
 
 /// What the partition has, by name.
@@ -291,7 +338,10 @@ fn regions(
             permissions,
         })
     };
-    let all = Permissions::READ_WRITE_EXECUTE;
+    let all = match manifest.exception_level {
+        ExceptionLevel::SEl0 => Permissions::READ_EXECUTE,
+        ExceptionLevel::SEl1 => Permissions::READ_WRITE_EXECUTE,
+    };
     let itself = region(
         RegionKind::Own,
         accepted.name,

@@ -42,6 +42,13 @@ pub enum Callers {
     MultiCore,
 }
 
+impl Row {
+    /// Whether it is served to partitions at S-EL0 only: to others its handler says so (T25).
+    pub const fn is_for_s_el0(&self) -> bool {
+        matches!(self.function, Function::MemPermGet | Function::MemPermSet)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Handler {
     Request(DirectForm),
@@ -49,16 +56,15 @@ enum Handler {
     Run,
     MsgWait,
     Setup(Setup),
+    Seldom(Seldom),
 }
 
-/// Handlers that neither send nor schedule.
+/// Handlers that do not send direct messages.
 #[derive(Clone, Copy, Debug)]
 enum Setup {
     Version,
     Features,
     RxRelease,
-    RxtxMap,
-    RxtxUnmap,
     RxAcquire,
     PartitionInfoGet,
     PartitionInfoGetRegs,
@@ -67,27 +73,36 @@ enum Setup {
     Error,
     Abort,
     MsgSend2,
+    NotificationSet,
+    NotificationGet,
+    NotificationInfoGet,
+    NotificationSet2,
+    NotificationGet2,
+    ConsoleLog,
+    Yield,
+}
+
+/// Handlers of what is called when a system is set up, and of memory sharing, whose work is in tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seldom {
+    RxtxMap,
+    RxtxUnmap,
     BitmapCreate,
     BitmapDestroy,
     NotificationBind,
     NotificationUnbind,
-    NotificationSet,
-    NotificationGet,
-    NotificationInfoGet,
     NotificationBind2,
     NotificationUnbind2,
-    NotificationSet2,
-    NotificationGet2,
     NsResInfoGet,
     SecondaryEpRegister,
-    ConsoleLog,
-    Yield,
     MemSend(share::Kind),
     MemRetrieve,
     MemRelinquish,
     MemReclaim,
     MemFragRx,
     MemFragTx,
+    MemPermGet,
+    MemPermSet,
 }
 
 /// Makes [`CALLS`]: function, who may call it, from which version on, its handler, and the errors that it can
@@ -113,8 +128,8 @@ calls! {
     Features, Both, V1_0, Setup(Setup::Features), [NotSupported];
     IdGet, Both, V1_0, Setup(Setup::IdGet), [];
     SpmIdGet, Both, V1_1, Setup(Setup::SpmIdGet), [];
-    RxtxMap, Both, V1_0, Setup(Setup::RxtxMap), [InvalidParameters NoMemory Denied Aborted];
-    RxtxUnmap, Both, V1_0, Setup(Setup::RxtxUnmap), [InvalidParameters];
+    RxtxMap, Both, V1_0, Seldom(Seldom::RxtxMap), [InvalidParameters NoMemory Denied Aborted];
+    RxtxUnmap, Both, V1_0, Seldom(Seldom::RxtxUnmap), [InvalidParameters];
     RxRelease, Both, V1_0, Setup(Setup::RxRelease), [InvalidParameters Denied];
     RxAcquire, NormalWorld, V1_1, Setup(Setup::RxAcquire), [InvalidParameters Denied];
     PartitionInfoGet, Both, V1_0, Setup(Setup::PartitionInfoGet), [InvalidParameters NoMemory Busy Aborted];
@@ -128,29 +143,31 @@ calls! {
     MsgWait, Partitions, V1_0, MsgWait, [InvalidParameters Denied];
     Error, Partitions, V1_0, Setup(Setup::Error), [Denied];
     Abort, Partitions, V1_3, Setup(Setup::Abort), [];
-    NotificationBitmapCreate, NormalWorld, V1_1, Setup(Setup::BitmapCreate), [InvalidParameters NoMemory Denied];
-    NotificationBitmapDestroy, NormalWorld, V1_1, Setup(Setup::BitmapDestroy), [InvalidParameters Denied];
-    NotificationBind, Both, V1_1, Setup(Setup::NotificationBind), [InvalidParameters Denied];
-    NotificationUnbind, Both, V1_1, Setup(Setup::NotificationUnbind), [InvalidParameters Denied];
+    NotificationBitmapCreate, NormalWorld, V1_1, Seldom(Seldom::BitmapCreate), [InvalidParameters NoMemory Denied];
+    NotificationBitmapDestroy, NormalWorld, V1_1, Seldom(Seldom::BitmapDestroy), [InvalidParameters Denied];
+    NotificationBind, Both, V1_1, Seldom(Seldom::NotificationBind), [InvalidParameters Denied];
+    NotificationUnbind, Both, V1_1, Seldom(Seldom::NotificationUnbind), [InvalidParameters Denied];
     NotificationSet, Both, V1_1, Setup(Setup::NotificationSet), [InvalidParameters Denied];
     NotificationGet, Both, V1_1, Setup(Setup::NotificationGet), [InvalidParameters];
     NotificationInfoGet, NormalWorld, V1_1, Setup(Setup::NotificationInfoGet), [NoData];
-    NotificationBind2, Both, V1_3, Setup(Setup::NotificationBind2), [InvalidParameters Denied];
-    NotificationUnbind2, Both, V1_3, Setup(Setup::NotificationUnbind2), [InvalidParameters Denied];
+    NotificationBind2, Both, V1_3, Seldom(Seldom::NotificationBind2), [InvalidParameters Denied];
+    NotificationUnbind2, Both, V1_3, Seldom(Seldom::NotificationUnbind2), [InvalidParameters Denied];
     NotificationSet2, Both, V1_3, Setup(Setup::NotificationSet2), [InvalidParameters Denied];
     NotificationGet2, Both, V1_3, Setup(Setup::NotificationGet2), [InvalidParameters];
-    NsResInfoGet, NormalWorld, V1_3, Setup(Setup::NsResInfoGet), [InvalidParameters Retry Aborted];
-    SecondaryEpRegister, MultiCore, V1_1, Setup(Setup::SecondaryEpRegister), [InvalidParameters Denied];
+    NsResInfoGet, NormalWorld, V1_3, Seldom(Seldom::NsResInfoGet), [InvalidParameters Retry Aborted];
+    SecondaryEpRegister, MultiCore, V1_1, Seldom(Seldom::SecondaryEpRegister), [InvalidParameters Denied];
     ConsoleLog, Partitions, V1_0, Setup(Setup::ConsoleLog), [InvalidParameters];
     Yield, Partitions, V1_0, Setup(Setup::Yield), [InvalidParameters Denied];
-    MemDonate, Both, V1_0, Setup(Setup::MemSend(share::Kind::Donate)), [InvalidParameters NoMemory Denied Aborted];
-    MemLend, Both, V1_0, Setup(Setup::MemSend(share::Kind::Lend)), [InvalidParameters NoMemory Denied Aborted];
-    MemShare, Both, V1_0, Setup(Setup::MemSend(share::Kind::Share)), [InvalidParameters NoMemory Denied Aborted];
-    MemRetrieveReq, Both, V1_0, Setup(Setup::MemRetrieve), [InvalidParameters NoMemory Busy Denied Aborted];
-    MemRelinquish, Both, V1_0, Setup(Setup::MemRelinquish), [InvalidParameters Denied Aborted];
-    MemReclaim, Both, V1_0, Setup(Setup::MemReclaim), [InvalidParameters Denied Aborted];
-    MemFragRx, Both, V1_0, Setup(Setup::MemFragRx), [InvalidParameters Busy Aborted];
-    MemFragTx, Both, V1_0, Setup(Setup::MemFragTx), [InvalidParameters NoMemory Denied Aborted];
+    MemDonate, Both, V1_0, Seldom(Seldom::MemSend(share::Kind::Donate)), [InvalidParameters NoMemory Denied Aborted];
+    MemLend, Both, V1_0, Seldom(Seldom::MemSend(share::Kind::Lend)), [InvalidParameters NoMemory Denied Aborted];
+    MemShare, Both, V1_0, Seldom(Seldom::MemSend(share::Kind::Share)), [InvalidParameters NoMemory Denied Aborted];
+    MemRetrieveReq, Both, V1_0, Seldom(Seldom::MemRetrieve), [InvalidParameters NoMemory Busy Denied Aborted];
+    MemRelinquish, Both, V1_0, Seldom(Seldom::MemRelinquish), [InvalidParameters Denied Aborted];
+    MemReclaim, Both, V1_0, Seldom(Seldom::MemReclaim), [InvalidParameters Denied Aborted];
+    MemFragRx, Both, V1_0, Seldom(Seldom::MemFragRx), [InvalidParameters Busy Aborted];
+    MemFragTx, Both, V1_0, Seldom(Seldom::MemFragTx), [InvalidParameters NoMemory Denied Aborted];
+    MemPermGet, Partitions, V1_1, Seldom(Seldom::MemPermGet), [NotSupported InvalidParameters Denied];
+    MemPermSet, Partitions, V1_1, Seldom(Seldom::MemPermSet), [NotSupported InvalidParameters NoMemory Denied];
 }
 
 /// Position in [`CALLS`] by bits 7:0 of the function id.
@@ -280,6 +297,9 @@ impl<H: Hardware> Spmc<H> {
             Handler::Setup(handler) => {
                 self.serve_setup(core, row.function, handler, width, version, hw)
             }
+            Handler::Seldom(handler) => {
+                (self.seldom)(self, core, row.function, handler, width, version, hw)
+            }
         }
     }
 
@@ -302,32 +322,12 @@ impl<H: Hardware> Spmc<H> {
             Setup::Version => Ok(self.ffa_version(core)),
             Setup::Features => self.features(core, hw),
             Setup::RxRelease => self.rx_release(core),
-            Setup::RxtxMap => self.rxtx_map(core, width, hw),
-            Setup::RxtxUnmap => self.rxtx_unmap(core, hw),
             Setup::RxAcquire => self.rx_acquire(core),
             Setup::PartitionInfoGet => self.partition_info_get(core, hw),
             Setup::PartitionInfoGetRegs => self.partition_info_get_regs(core),
             Setup::IdGet => self.id_get(core),
             Setup::SpmIdGet => self.spm_id_get(core),
             Setup::MsgSend2 => self.msg_send2(core, version, hw),
-            Setup::BitmapCreate => self.bitmap_create(core),
-            Setup::BitmapDestroy => self.bitmap_destroy(core),
-            Setup::NotificationBind => {
-                let binding = Binding::bind(core.caller())?;
-                self.notification_bind(core, binding)
-            }
-            Setup::NotificationBind2 => {
-                let binding = Binding::bind2(core.caller())?;
-                self.notification_bind(core, binding)
-            }
-            Setup::NotificationUnbind => {
-                let binding = Binding::unbind(core.caller())?;
-                self.notification_unbind(core, binding)
-            }
-            Setup::NotificationUnbind2 => {
-                let binding = Binding::unbind2(core.caller())?;
-                self.notification_unbind(core, binding)
-            }
             Setup::NotificationSet => {
                 let set = Set::decode(core.caller())?;
                 self.notification_set(core, set, hw)
@@ -338,16 +338,54 @@ impl<H: Hardware> Spmc<H> {
             }
             Setup::NotificationGet => self.notification_get(core),
             Setup::NotificationGet2 => self.notification_get2(core),
-            Setup::NsResInfoGet => self.ns_res_info_get(core, hw),
             Setup::NotificationInfoGet => self.notification_info_get(core, width),
-            Setup::SecondaryEpRegister => self.secondary_ep_register(core),
             Setup::Yield => self.partition_yield(core, hw),
-            Setup::MemSend(kind) => self.mem_send(core, kind, version, hw),
-            Setup::MemRetrieve => self.mem_retrieve(core, version, hw),
-            Setup::MemRelinquish => self.mem_relinquish(core, hw),
-            Setup::MemReclaim => self.mem_reclaim(core, hw),
-            Setup::MemFragRx => self.mem_frag_rx(core, hw),
-            Setup::MemFragTx => self.mem_frag_tx(core, hw),
+        }
+    }
+
+    /// Reached by a pointer in [`Spmc`], which is taken where that is made: the crate that boots compiles this, for
+    /// its size, and not the one that enters partitions.
+    pub(crate) fn serve_seldom(
+        &self,
+        core: &mut CoreState<H>,
+        function: Function,
+        handler: Seldom,
+        width: Width,
+        version: Version,
+        hw: &mut H,
+    ) -> Result<Action, FfaError> {
+        reserved::check(function, width, version, core.caller())?;
+        match handler {
+            Seldom::RxtxMap => self.rxtx_map(core, width, hw),
+            Seldom::RxtxUnmap => self.rxtx_unmap(core, hw),
+            Seldom::BitmapCreate => self.bitmap_create(core),
+            Seldom::BitmapDestroy => self.bitmap_destroy(core),
+            Seldom::NotificationBind => {
+                let binding = Binding::bind(core.caller())?;
+                self.notification_bind(core, binding)
+            }
+            Seldom::NotificationBind2 => {
+                let binding = Binding::bind2(core.caller())?;
+                self.notification_bind(core, binding)
+            }
+            Seldom::NotificationUnbind => {
+                let binding = Binding::unbind(core.caller())?;
+                self.notification_unbind(core, binding)
+            }
+            Seldom::NotificationUnbind2 => {
+                let binding = Binding::unbind2(core.caller())?;
+                self.notification_unbind(core, binding)
+            }
+            Seldom::NsResInfoGet => self.ns_res_info_get(core, hw),
+            Seldom::SecondaryEpRegister => self.secondary_ep_register(core),
+            Seldom::MemSend(kind) => self.mem_send(core, kind, width, version, hw),
+            Seldom::MemRetrieve => self.mem_retrieve(core, version, hw),
+            Seldom::MemRelinquish => self.mem_relinquish(core, hw),
+            Seldom::MemReclaim => self.mem_reclaim(core, hw),
+            Seldom::MemFragRx => self.mem_frag_rx(core, hw),
+            Seldom::MemFragTx => self.mem_frag_tx(core, hw),
+            Seldom::MemPermGet => self.mem_perm_get(core, width, version, hw),
+            Seldom::MemPermSet => self.mem_perm_set(core, width, hw),
         }
     }
 

@@ -67,6 +67,8 @@ pub enum Conduit {
     Smc,
     /// HVC #0.
     Hvc,
+    /// SVC #0, of a partition at S-EL0.
+    Svc,
 }
 
 /// A trapped system register access.
@@ -123,7 +125,7 @@ pub struct Fault {
 /// What a partition did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FaultKind {
-    /// A stage-2 fault on data.
+    /// A stage-2 fault on data; at S-EL0, where virtual addresses stand for IPAs, one of stage 1.
     Data {
         /// The intermediate physical address.
         ipa: u64,
@@ -132,7 +134,7 @@ pub enum FaultKind {
         /// Load or store.
         direction: Direction,
     },
-    /// A stage-2 fault on an instruction fetch.
+    /// As that, on an instruction fetch.
     Instruction {
         /// The intermediate physical address.
         ipa: u64,

@@ -6,11 +6,12 @@
 
 use core::fmt;
 
+use bulkhead_mm::addr::PAGE_SIZE;
 use bulkhead_mm::attrs::{Permissions, Space};
 
 use crate::event::{Access, Action, Fault, FaultKind};
 use crate::hardware::{Hardware, VcpuContext};
-use crate::partition::Partition;
+use crate::partition::{Level, Partition};
 use crate::region;
 use crate::spmc::{CoreState, Spmc, deadline};
 
@@ -32,10 +33,14 @@ impl<H: Hardware> Spmc<H> {
     /// The running partition faulted at S-EL2 (K1). An SError it may handle itself, if its manifest says so and it has
     /// none pending (F-10). An access that its stage 2 allows by now is made
     /// again, a bounded number of times (E11).
+    #[inline(never)]
     pub(crate) fn fault(&self, core: &mut CoreState<H>, fault: Fault, hw: &mut H) -> Action {
         let Some(partition) = self.running_partition(core) else {
             return core.resume();
         };
+        if let Some(action) = self.device_access(core, &fault, hw) {
+            return action;
+        }
         let allowed = self.is_allowed_now(core, &fault, hw);
         if allowed && self.may_retry(core, &fault, hw) {
             return core.resume();
@@ -58,8 +63,21 @@ impl<H: Hardware> Spmc<H> {
             partition,
             spmc: self,
             allowed,
+            rule: self.rule_of_tables(core, &fault, hw),
         };
         self.abort_running(core, hw, format_args!("{report}"))
+    }
+
+    /// What the tables of a partition at S-EL0, which changes them itself, allow where it faulted.
+    fn rule_of_tables(&self, core: &CoreState<H>, fault: &Fault, hw: &H) -> Option<Permissions> {
+        let current = core.current.as_ref()?;
+        if current.partition.config.level == Level::SEl1 {
+            return None;
+        }
+        let page = fault.address & !(PAGE_SIZE.wrapping_sub(1));
+        let look = |space| hw.lookup(current.vcpu.partition(), space, page, PAGE_SIZE);
+        let run = look(Space::Secure).or_else(|| look(Space::NonSecure));
+        Some(run.map_or(Permissions::NONE, |run| run.permissions))
     }
 
     /// Whether stage 2 allows the access that faulted. The space is that of the access: a page of the
@@ -137,7 +155,9 @@ impl Fault {
 }
 
 /// Exception classes that end a partition, by ESR_EL2.EC.
-const CLASSES: [(u64, &str); 9] = [
+const CLASSES: [(u64, &str); 10] = [
+    // Of S-EL0: S-EL1 takes it itself.
+    (0x00, "undefined instruction"),
     (0x0d, "branch target exception"),
     (0x0e, "illegal execution state"),
     (0x22, "misaligned PC"),
@@ -169,6 +189,8 @@ struct Report<'a, H: Hardware + 'static> {
     spmc: &'a Spmc<H>,
     /// Stage 2 allows the access, and it faulted again and again.
     allowed: bool,
+    /// At S-EL0, what the tables allow.
+    rule: Option<Permissions>,
 }
 
 impl<H: Hardware> fmt::Display for Report<'_, H> {
@@ -234,13 +256,17 @@ struct Place<'a, H: Hardware + 'static> {
 impl<H: Hardware> fmt::Display for Place<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { report, space, ipa } = *self;
-        let name = match space {
-            Space::Secure => "secure",
-            Space::NonSecure => "non-secure",
+        let config = &report.partition.config;
+        let find = |space| region::find(config.regions, space, ipa);
+        let (name, region) = match (config.level, space) {
+            // It has one address space, and the fault does not tell where a page leads.
+            (Level::SEl0, _) => ("VA", find(Space::Secure).or_else(|| find(Space::NonSecure))),
+            (Level::SEl1, Space::Secure) => ("secure IPA", find(space)),
+            (Level::SEl1, Space::NonSecure) => ("non-secure IPA", find(space)),
         };
-        write!(f, "{name} IPA {ipa:#x}, which is ")?;
-        if let Some(region) = region::find(report.partition.config.regions, space, ipa) {
-            let rule = Rule(region.permissions);
+        write!(f, "{name} {ipa:#x}, which is ")?;
+        if let Some(region) = region {
+            let rule = Rule(report.rule.unwrap_or(region.permissions));
             write!(f, "{region}: {rule}")?;
             if report.allowed {
                 write!(f, ", but it faulted {MAX_RETRIES} times in a row")?;
@@ -254,7 +280,7 @@ impl<H: Hardware> fmt::Display for Place<'_, H> {
     }
 }
 
-/// What stage 2 allows, in words.
+/// What the tables allow, in words.
 struct Rule(Permissions);
 
 impl fmt::Display for Rule {

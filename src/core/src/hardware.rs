@@ -210,11 +210,40 @@ pub trait Hardware {
     /// Gives the place up that [`suspend`](Self::suspend) kept.
     fn forget(&mut self, _partition: usize, _space: Space, _ipa: u64, _bytes: u64) {}
 
+    /// Lets the partition in slot `partition`, which runs at S-EL0, do no more and no less than `permissions` with
+    /// `bytes` bytes of its secure memory from the virtual address `address` on, all of which are mapped.
+    ///
+    /// # Errors
+    /// NO_MEMORY when a block cannot be split; nothing has changed.
+    fn protect(
+        &mut self,
+        _partition: usize,
+        _address: u64,
+        _bytes: u64,
+        _permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        Err(FfaError::NoMemory)
+    }
+
     /// Zeroes memory, and cleans it to the point of coherency (X5).
     ///
     /// # Errors
     /// [`CopyFault`] when it does not answer.
     fn zero(&mut self, _space: Space, _range: PageRange) -> Result<(), CopyFault> {
+        Err(CopyFault)
+    }
+
+    /// Copies from `offset` bytes into `range` on, normal memory that is mapped for this only. Every byte is read once.
+    ///
+    /// # Errors
+    /// [`CopyFault`] when it does not answer, or the bytes are not all in the range.
+    fn read_pages(
+        &mut self,
+        _space: Space,
+        _range: PageRange,
+        _offset: usize,
+        _to: &mut [u8],
+    ) -> Result<(), CopyFault> {
         Err(CopyFault)
     }
 

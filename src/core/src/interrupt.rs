@@ -13,7 +13,7 @@
 mod chain;
 pub(crate) mod managed_exit;
 pub mod owner;
-mod paravirtual;
+pub(crate) mod paravirtual;
 pub mod route;
 
 pub(crate) use chain::Spent;
@@ -122,6 +122,8 @@ impl<H: Hardware> Spmc<H> {
         if partition.health() == Health::Aborted {
             return self.drop_interrupts(slot, hw);
         }
+        // A GIC of its own may show it to others instead.
+        self.tell_changed(core, partition, name.partition(), hw);
         self.tell(core, name, hw);
     }
 

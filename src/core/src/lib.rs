@@ -25,6 +25,7 @@
 pub mod console;
 mod cycles;
 pub mod declared;
+pub mod device;
 pub mod direct;
 pub mod discovery;
 pub mod dispatch;
@@ -40,6 +41,7 @@ pub mod mailbox;
 pub mod normal_world;
 pub mod notify;
 mod ns_resources;
+mod page_permissions;
 pub mod partition;
 pub mod power;
 pub mod queue;

@@ -5,6 +5,7 @@ use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, FfaError, Uuid, Version};
 
+use crate::device::gic::VirtualGic;
 use crate::hardware::Hardware;
 use crate::line::Line;
 use crate::mailbox::Mailbox;
@@ -27,6 +28,8 @@ pub struct PartitionConfig {
     pub services: &'static [Service],
     /// The UUID of its image; nil without one.
     pub image_uuid: Uuid,
+    /// Where it runs (B-08).
+    pub level: Level,
     /// The FF-A version of its manifest, until it negotiates another.
     pub version: Version,
     /// What it may send and receive: what one of its services may.
@@ -65,6 +68,16 @@ pub struct PartitionConfig {
     pub sri_on_entering_wait: bool,
     /// How long it may keep non-secure interrupts waiting, in milliseconds; `None`: the SPMC's bound.
     pub run_timeout_ms: Option<u32>,
+}
+
+/// The exception level of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// S-EL1, below two stage-2 address spaces.
+    SEl1,
+    /// S-EL0 of S-EL2's own regime (D-03): one stage 1, whose virtual addresses stand for IPAs, and no virtual
+    /// interrupts. Whatever it may not do ends it: there is no S-EL1 to take an exception.
+    SEl0,
 }
 
 /// A service of a partition.
@@ -127,6 +140,7 @@ pub struct Partition<H: Hardware + 'static> {
     aborted: AtomicBool,
     pub(crate) warned_smc: AtomicBool,
     pub(crate) queue: Option<Queue<H>>,
+    pub(crate) gic: Option<&'static VirtualGic>,
 }
 
 impl<H: Hardware> Partition<H> {
@@ -160,7 +174,20 @@ impl<H: Hardware> Partition<H> {
             aborted: AtomicBool::new(false),
             warned_smc: AtomicBool::new(false),
             queue: None,
+            gic: None,
         }
+    }
+
+    /// Gives it an interrupt controller, the one that its execution contexts have ([`Vcpu::with_gic`]).
+    #[must_use]
+    pub fn with_gic(mut self, gic: Option<&'static VirtualGic>) -> Self {
+        self.gic = gic;
+        self
+    }
+
+    /// The INTID by which it gets an event of FF-A.
+    pub(crate) fn virtual_number(&self, intid: u32) -> u32 {
+        self.gic.map_or(intid, |gic| gic.layout.number(intid))
     }
 
     /// Lets as many requests wait for it as `places` has elements. No effect on a multi-core partition.

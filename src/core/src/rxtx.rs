@@ -217,13 +217,7 @@ fn map_for_partition<H: Hardware>(
         return Err(FfaError::Denied);
     }
     // The secure IPAs of a partition: two names for one page would be refused by their addresses.
-    let place = |range: PageRange| {
-        let pages = u32::try_from(range.pages()).ok()?;
-        let pa = hw.translate(index, Space::Secure, range.base().0, pages)?;
-        PageRange::new(pa, range.bytes())
-    };
-    let rx = place(rx).ok_or(FfaError::InvalidParameters)?;
-    let tx = place(tx).ok_or(FfaError::InvalidParameters)?;
+    let (rx, tx) = (place(index, rx, hw)?, place(index, tx, hw)?);
     let buffers = pair(rx, tx, Space::Secure)?;
     let slot = index.saturating_add(1);
     *mailbox = map(slot, partition.owner(), buffers, owners, hw)?;
@@ -270,8 +264,25 @@ fn pair(rx: PageRange, tx: PageRange, space: Space) -> Result<MailboxBuffers, Ff
     MailboxBuffers::new(Buffer::new([Ok(rx)])?, Buffer::new([Ok(tx)])?, space)
 }
 
+/// Where a buffer of the partition at `index` is, whose addresses are secure IPAs.
+///
+/// # Errors
+/// INVALID_PARAMETERS when it is not in one piece there, or no memory that the partition reads and writes.
+pub(crate) fn place<H: Hardware>(
+    index: usize,
+    buffer: PageRange,
+    hw: &H,
+) -> Result<PageRange, FfaError> {
+    let place = || {
+        let pages = u32::try_from(buffer.pages()).ok()?;
+        let pa = hw.translate(index, Space::Secure, buffer.base().0, pages)?;
+        PageRange::new(pa, buffer.bytes())
+    };
+    place().ok_or(FfaError::InvalidParameters)
+}
+
 /// A buffer as a caller names it.
-fn range(address: u64, pages: u32) -> Result<PageRange, FfaError> {
+pub(crate) fn range(address: u64, pages: u32) -> Result<PageRange, FfaError> {
     let bytes = u64::from(pages)
         .checked_mul(PAGE_SIZE)
         .ok_or(FfaError::InvalidParameters)?;

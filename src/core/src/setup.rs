@@ -10,7 +10,7 @@ use crate::dispatch::{self, Instance};
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::mailbox::MAX_PAGES;
-use crate::partition::Health;
+use crate::partition::{Health, Level};
 use crate::runtime_model::RuntimeModel;
 use crate::spmc::{CoreState, Spmc};
 use crate::vcpu::NonSecureInterrupts;
@@ -47,7 +47,9 @@ impl<H: Hardware> Spmc<H> {
             }
             _ => return Err(FfaError::NotSupported),
         };
-        let answers = dispatch::find(function, instance, version).is_some()
+        let row = dispatch::find(function, instance, version);
+        let level = (self.running_partition(core)).map_or(Level::SEl1, |own| own.config.level);
+        let answers = row.is_some_and(|row| !row.is_for_s_el0() || level == Level::SEl0)
             || matches!(
                 function,
                 Function::Success | Function::Error | Function::Interrupt
@@ -65,6 +67,9 @@ impl<H: Hardware> Spmc<H> {
                     0
                 };
                 features::rxtx_map_properties(BufferGranule::Size4K, maximum)
+            }
+            Function::MemDonate | Function::MemLend | Function::MemShare => {
+                features::MEM_DYNAMIC_BUFFER
             }
             Function::MemRetrieveReq if instance == Instance::NormalWorld => {
                 features::MEM_RETRIEVE_NS_BIT | features::MEM_RETRIEVE_HYPERVISOR
@@ -86,12 +91,12 @@ impl<H: Hardware> Spmc<H> {
         let receives = Properties::NOTIFICATIONS;
         match (feature, self.running_partition(core)) {
             _ if version < Version::V1_1 => None,
-            (Feature::NotificationPendingInterrupt, Some(own)) => (own.config.properties)
-                .contains(receives)
-                .then_some(paravirt::INTID_NOTIFICATION_PENDING),
+            (Feature::NotificationPendingInterrupt, Some(own)) => (own.config.level == Level::SEl1
+                && own.config.properties.contains(receives))
+            .then(|| own.virtual_number(paravirt::INTID_NOTIFICATION_PENDING)),
             (Feature::ManagedExitInterrupt, Some(own)) => (own.config.non_secure_interrupts
                 == NonSecureInterrupts::ManagedExit)
-                .then_some(paravirt::INTID_MANAGED_EXIT),
+                .then(|| own.virtual_number(paravirt::INTID_MANAGED_EXIT)),
             (Feature::ScheduleReceiverInterrupt, None) => hw.schedule_receiver_interrupt(),
             (Feature::Notifications, caller) if version >= Version::V1_3 => {
                 let world = caller.map_or(World::Normal, |_| World::Secure);

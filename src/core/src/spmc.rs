@@ -2,9 +2,10 @@
 //! The SPMC: what all cores share, what each core has, and where events come in.
 
 use bulkhead_abi::registers::Extended;
-use bulkhead_abi::{EndpointId, FfaError, Registers, Version, Width};
+use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Version, Width};
 use bulkhead_mm::addr::PageRange;
 
+use crate::dispatch::Seldom;
 use crate::event::{Action, Event};
 use crate::fault::Retry;
 use crate::hardware::{Hardware, VcpuContext};
@@ -63,7 +64,19 @@ pub struct Spmc<H: Hardware + 'static> {
     pub(crate) shares: Shares,
     pub(crate) init_timeout_ms: u32,
     pub(crate) run_timeout_ms: u32,
+    /// [`serve_seldom`](Self::serve_seldom).
+    pub(crate) seldom: SeldomCalls<H>,
 }
+
+pub(crate) type SeldomCalls<H> = fn(
+    &Spmc<H>,
+    &mut CoreState<H>,
+    Function,
+    Seldom,
+    Width,
+    Version,
+    &mut H,
+) -> Result<Action, FfaError>;
 
 /// The state of one core.
 pub struct CoreState<H: Hardware + 'static> {
@@ -209,6 +222,7 @@ impl<H: Hardware> Spmc<H> {
             shares: Shares::new(config.shares),
             init_timeout_ms: config.init_timeout_ms,
             run_timeout_ms: config.run_timeout_ms,
+            seldom: Self::serve_seldom,
         }
     }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Trapped instructions of partitions: ID registers are answered with what a partition may use, its timers'
-//! registers are emulated ([`crate::timer`]), everything else is undefined to it.
+//! registers are emulated ([`crate::timer`]), everything else is undefined to it, and ends one at S-EL0.
 
 use crate::event::{Action, Direction, SystemRegisterAccess};
 use crate::hardware::{Hardware, SystemRegister, VcpuContext};
+use crate::partition::Level;
 use crate::spmc::{CoreState, Spmc};
 
 /// What a partition sees of an ID register.
@@ -109,14 +110,19 @@ pub fn sanitised(register: SystemRegister, raw: u64) -> u64 {
 }
 
 impl<H: Hardware> Spmc<H> {
-    /// An MRS or MSR of the running partition trapped.
+    /// An MRS or MSR of the running partition trapped. Out of line, so that the run loop is one function with what is
+    /// done most often.
+    #[inline(never)]
     pub(crate) fn system_register(
         &self,
         core: &mut CoreState<H>,
         access: SystemRegisterAccess,
         hw: &mut H,
     ) -> Action {
-        if let Some(action) = self.timer_register(core, access, hw) {
+        let level = (self.running_partition(core)).map_or(Level::SEl1, |own| own.config.level);
+        if level == Level::SEl1
+            && let Some(action) = self.timer_register(core, access, hw)
+        {
             return action;
         }
         let Some(context) = core.context() else {
@@ -129,6 +135,9 @@ impl<H: Hardware> Spmc<H> {
                 *x = value;
             }
             context.skip_instruction();
+        } else if level == Level::SEl0 {
+            let register = access.register;
+            return self.abort_running(core, hw, format_args!("{register} is not for S-EL0"));
         } else {
             log::debug!("{} is undefined to partitions", access.register);
             hw.inject_undefined(context);

@@ -12,6 +12,7 @@ use core::fmt;
 use bulkhead_abi::EndpointId;
 use bulkhead_abi::framework::Message;
 
+use crate::device::gic::VirtualGic;
 use crate::hardware::Hardware;
 use crate::interrupt::Spent;
 use crate::runtime_model::{DirectForm, RuntimeModel};
@@ -328,6 +329,14 @@ impl<H: Hardware> Vcpu<H> {
             timers: Timers::new(),
             spent: Spent::new(),
             callee: AtomicU32::new(0),
+        }
+    }
+
+    /// A context that has not started, of a partition with an interrupt controller, where it is vCPU `index`.
+    pub fn with_gic(context: Context<H>, gic: &'static VirtualGic, index: usize) -> Self {
+        Self {
+            interrupts: VirtualInterrupts::of_gic(gic, index),
+            ..Self::new(context, &mut [])
         }
     }
 

@@ -10,6 +10,7 @@ use crate::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use bulkhead_abi::paravirt::{self, Line};
 
+use crate::device::gic::VirtualGic;
 use crate::sync::Mutex;
 
 /// The virtual INTID of the EL1 virtual timer: that of its private interrupt on a machine.
@@ -127,6 +128,8 @@ const TOLD: u8 = 2;
 pub struct VirtualInterrupts {
     summary: AtomicU32,
     left: AtomicU8,
+    /// In place of the paravirtual ones, those of its partition's GIC, of which it is this vCPU.
+    gic: Option<(&'static VirtualGic, usize)>,
     all: Mutex<All>,
 }
 
@@ -178,6 +181,18 @@ impl All {
     }
 }
 
+/// The summary of what a GIC signals.
+#[cold]
+#[inline(never)]
+fn of_signals(gic: &VirtualGic, vcpu: usize) -> u32 {
+    let (lines, wakes, _) = gic.signals(vcpu);
+    match (lines, wakes) {
+        (Lines::NONE, _) => 0,
+        (lines, false) => lines.0 | PENDING,
+        (lines, true) => lines.0 | PENDING | WAKES,
+    }
+}
+
 /// A physical interrupt that is over for the partition, and the core on which it is active.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ended {
@@ -191,6 +206,7 @@ impl VirtualInterrupts {
         Self {
             summary: AtomicU32::new(0),
             left: AtomicU8::new(0),
+            gic: None,
             all: Mutex::new(All {
                 common: COMMON.map(VirtualInterrupt::new),
                 devices,
@@ -205,12 +221,34 @@ impl VirtualInterrupts {
         }
     }
 
+    /// Those of vCPU `index` of a partition's GIC.
+    pub(crate) fn of_gic(gic: &'static VirtualGic, index: usize) -> Self {
+        Self {
+            gic: Some((gic, index)),
+            ..Self::new(&mut [])
+        }
+    }
+
     /// Changes them, and then the summary.
     fn change<R>(&self, change: impl FnOnce(&mut All) -> R) -> R {
         let mut all = self.all.lock();
         let result = change(&mut all);
-        self.summary.store(all.summary(), Ordering::Release);
+        let summary = match self.gic {
+            None => all.summary(),
+            Some((gic, vcpu)) => all.summary() | of_signals(gic, vcpu),
+        };
+        self.summary.store(summary, Ordering::Release);
         result
+    }
+
+    /// Looks at the GIC, in which something changed.
+    pub(crate) fn refresh(&self) {
+        self.change(|_| ());
+    }
+
+    /// The context has acknowledged one by its GIC.
+    pub(crate) fn was_fetched(&self) {
+        self.change(|all| all.ignored = 0);
     }
 
     /// Makes `intid` pending until the context fetches it; whether it was not.
@@ -221,6 +259,9 @@ impl VirtualInterrupts {
     /// [`pend`](Self::pend); the physical interrupt of that INTID is active on core `acknowledged`.
     pub(crate) fn raise(&self, intid: u32, acknowledged: Option<usize>) -> bool {
         self.change(|all| {
+            if let Some((gic, vcpu)) = self.gic {
+                return gic.raise(vcpu, intid, acknowledged);
+            }
             let next = all.raised.saturating_add(1);
             let Some(one) = all.find(intid) else {
                 return false;
@@ -237,10 +278,13 @@ impl VirtualInterrupts {
 
     /// What `intid` told of is over.
     pub(crate) fn withdraw(&self, intid: u32) {
-        if self.summary.load(Ordering::Acquire) & PENDING == 0 {
+        if self.gic.is_none() && self.summary.load(Ordering::Acquire) & PENDING == 0 {
             return;
         }
         self.change(|all| {
+            if let Some((gic, vcpu)) = self.gic {
+                return gic.withdraw(vcpu, intid);
+            }
             if let Some(one) = all.find(intid)
                 && one.pending != 0
             {
@@ -251,8 +295,11 @@ impl VirtualInterrupts {
     }
 
     /// Enables `intid`, to be signalled on `line`, or disables it: if it is pending, it stays so. `false` if
-    /// the context has no such interrupt.
+    /// the context has no such interrupt; with a GIC it has none that is enabled so.
     pub(crate) fn enable(&self, intid: u32, line: Line, enable: bool) -> bool {
+        if self.gic.is_some() {
+            return false;
+        }
         self.change(|all| {
             let one = all.find(intid);
             one.is_some_and(|one| {
@@ -264,6 +311,9 @@ impl VirtualInterrupts {
 
     /// Whether `intid` is enabled.
     pub(crate) fn is_enabled(&self, intid: u32) -> bool {
+        if let Some((gic, vcpu)) = self.gic {
+            return gic.is_enabled(vcpu, intid);
+        }
         let mut all = self.all.lock();
         all.find(intid).is_some_and(|one| one.enabled)
     }
@@ -271,6 +321,9 @@ impl VirtualInterrupts {
     /// The context starts anew, with every interrupt disabled. What its devices or FF-A have pending stays.
     pub(crate) fn reset(&self) {
         self.change(|all| {
+            if let Some((gic, vcpu)) = self.gic {
+                gic.reset(vcpu);
+            }
             for one in all.iter_mut() {
                 one.enabled = false;
                 one.line = Line::Irq;
@@ -284,6 +337,9 @@ impl VirtualInterrupts {
     /// interrupt that is active.
     pub(crate) fn end(&self, mut ended: impl FnMut(Ended)) {
         self.change(|all| {
+            if let Some((gic, vcpu)) = self.gic {
+                gic.end(vcpu, &mut ended);
+            }
             let mut dropped = 0_u64;
             for one in all.iter_mut() {
                 dropped = dropped.saturating_add(u64::from(one.pending != 0));
@@ -302,6 +358,9 @@ impl VirtualInterrupts {
     /// cannot run, it handles that.
     pub(crate) fn take_physical(&self, fetched_too: bool) -> Option<(Ended, bool)> {
         self.change(|all| {
+            if let Some((gic, vcpu)) = self.gic {
+                return gic.take_physical(vcpu, fetched_too);
+            }
             let is_wanted = |one: &&mut VirtualInterrupt| {
                 one.acknowledged.is_some() && (fetched_too || one.pending != 0)
             };
@@ -319,6 +378,9 @@ impl VirtualInterrupts {
 
     /// The pending and enabled interrupt that has been so for longest.
     pub(crate) fn first(&self) -> Option<u32> {
+        if let Some((gic, vcpu)) = self.gic {
+            return gic.signals(vcpu).2;
+        }
         let all = self.all.lock();
         let raised = all.iter().filter(|one| one.is_raised());
         raised.min_by_key(|one| one.pending).map(|one| one.intid)
@@ -326,7 +388,7 @@ impl VirtualInterrupts {
 
     /// Takes [`first`](Self::first), when the counter is `now`: it is active, and not pending any more.
     pub(crate) fn fetch(&self, now: u64) -> Option<u32> {
-        if !self.any_raised() {
+        if self.gic.is_some() || !self.any_raised() {
             return None;
         }
         self.change(|all| {
@@ -490,6 +552,9 @@ impl VirtualInterrupts {
 
     /// Whether a physical interrupt was acknowledged for it and has not been deactivated.
     pub fn holds(&self, intid: u32) -> bool {
+        if let Some((gic, vcpu)) = self.gic {
+            return gic.holds(vcpu, intid);
+        }
         let mut all = self.all.lock();
         all.find(intid)
             .is_some_and(|one| one.acknowledged.is_some())

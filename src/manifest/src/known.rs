@@ -92,6 +92,15 @@ pub(crate) const RX_TX_INFO: [&str; 2] = ["rx-buffer", "tx-buffer"];
 /// `live-state-buffer-info` (B-23).
 pub(crate) const LIVE_STATE: [&str; 1] = ["live-state-buffer"];
 
+/// `bulkhead,interrupt-controller` (C-18).
+pub(crate) const INTERRUPT_CONTROLLER: [&str; 5] = [
+    "distributor",
+    "cpu-interface",
+    "timer-interrupt",
+    "managed-exit-interrupt",
+    "notification-pending-interrupt",
+];
+
 /// A memory region (B-24). `load-flags` is of an SPMC at S-EL1.
 pub(crate) const MEMORY_REGION: [&str; 10] = [
     "base-address",

@@ -53,5 +53,5 @@ pub use rules::{
     Accepted, PartitionLayout, Reserved, Warning, Warnings, check_package, check_partition,
 };
 pub use service::Service;
-pub use sp::{LiveActivation, RxTxBuffers, SpManifest};
+pub use sp::{LiveActivation, RxTxBuffers, SpManifest, VirtualInterruptController};
 pub use spmc::{InterruptController, MemoryKind, Smmu, SpmcManifest, SpmcWarning, VmNode};

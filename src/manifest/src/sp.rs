@@ -2,6 +2,7 @@
 //! A partition's manifest: TF-A's `ffa-manifest-binding`, revisions 1.0 and 1.1 (B-01 to B-26).
 
 mod fields;
+mod interrupt_controller;
 mod linked;
 mod regions;
 
@@ -24,6 +25,8 @@ pub(crate) use fields::{
     ABORT_ACTION, BOOT_ORDER, CONTEXTS, ENTRYPOINT, EXECUTION_STATE, GP_REGISTER_PACKAGE, ID,
     LOAD_ADDRESS, MEM_SIZE, REQUEST_QUEUE,
 };
+pub use interrupt_controller::VirtualInterruptController;
+pub(crate) use interrupt_controller::{CPU_INTERFACE, DISTRIBUTOR};
 pub(crate) use regions::claimed;
 
 /// `compatible` of the root, by revision of the binding.
@@ -113,6 +116,8 @@ pub struct SpManifest<'a> {
     pub retrieved_memory: Option<Range>,
     /// The buffers that the SPMC maps before the partition runs.
     pub rx_tx: Option<RxTxBuffers<'a>>,
+    /// `bulkhead,interrupt-controller`: a GIC of its own, in place of paravirtual interrupts (C-18).
+    pub interrupt_controller: Option<VirtualInterruptController>,
 }
 
 /// The RX and TX buffers of a partition whose manifest describes them (B-12).
@@ -147,6 +152,7 @@ impl<'a> SpManifest<'a> {
         let mut manifest = Self::read(tree, &tree)?;
         manifest.check_regions()?;
         manifest.rx_tx = manifest.read_rx_tx()?;
+        manifest.interrupt_controller = manifest.read_interrupt_controller()?;
         manifest.live_activation.state_buffer = manifest.read_live_state()?;
         Ok(manifest)
     }
@@ -211,6 +217,7 @@ impl<'a> SpManifest<'a> {
             ipa_base: ipa::address(root, ipa::BASE, 0)?,
             retrieved_memory: ipa::retrieved(root)?,
             rx_tx: None,
+            interrupt_controller: None,
         })
     }
 
@@ -258,6 +265,10 @@ impl<'a> SpManifest<'a> {
                 .chain(of_node(linked::BOOT_INFO, &known::BOOT_INFO))
                 .chain(of_node(linked::RX_TX_INFO, &known::RX_TX_INFO))
                 .chain(of_node(linked::LIVE_STATE, &known::LIVE_STATE))
+                .chain(of_node(
+                    interrupt_controller::NODE,
+                    &known::INTERRUPT_CONTROLLER,
+                ))
                 .chain(of_children(service::SERVICES, &known::SERVICE))
                 .chain(of_children(MEMORY_REGIONS, &known::MEMORY_REGION))
                 .chain(of_children(DEVICE_REGIONS, &known::DEVICE_REGION)),

@@ -473,3 +473,108 @@ fn b18_b20_b23_values_that_no_revision_defines() {
         ("vcpu_count = <4>;", "vcpu_count = <4>; bulkhead,critical = <1>;", Rule::MalformedBoolean, Some("bulkhead,critical")),
     ]);
 }
+
+/// A controller with these properties, in the place of boot information.
+fn with_controller(properties: &str) -> [(&'static str, &'static str); 2] {
+    let text = format!(
+        "bulkhead,interrupt-controller {{ compatible = \"bulkhead,gicv2\"; {properties} }}; boot-info {{"
+    );
+    // A GICv2 has no extended interrupts.
+    [("boot-info {", text.leak()), ("<5000 0x901>", "<58 0x901>")]
+}
+
+#[test]
+fn c18_an_interrupt_controller_is_where_nothing_else_is() {
+    const FRAMES: &str = "distributor = <0x08000000>; cpu-interface = <0x08010000>;";
+    let good = sp("partition.dts", &with_controller(FRAMES)).unwrap();
+    let gic = good.interrupt_controller.unwrap();
+    assert_eq!(
+        (gic.distributor.base, gic.distributor.size),
+        (0x0800_0000, 0x1000)
+    );
+    assert_eq!(
+        (gic.cpu_interface.base, gic.cpu_interface.size),
+        (0x0801_0000, 0x2000)
+    );
+    assert_eq!(
+        (gic.timer, gic.managed_exit, gic.notification_pending),
+        (30, 17, 18)
+    );
+    assert!(
+        good.unknown_properties()
+            .all(|unknown| unknown.name == "stray-property")
+    );
+    let numbers = format!(
+        "{FRAMES} timer-interrupt = <29>; managed-exit-interrupt = <20>; notification-pending-interrupt = <21>;"
+    );
+    let good = sp("partition.dts", &with_controller(&numbers)).unwrap();
+    let gic = good.interrupt_controller.unwrap();
+    assert_eq!(
+        (gic.timer, gic.managed_exit, gic.notification_pending),
+        (29, 20, 21)
+    );
+    for (properties, rule, property) in [
+        (
+            "cpu-interface = <0x08010000>;",
+            Rule::MissingProperty,
+            "distributor",
+        ),
+        (
+            "distributor = <0x08000000>;",
+            Rule::MissingProperty,
+            "cpu-interface",
+        ),
+        (
+            "distributor = <0x08000800>; cpu-interface = <0x08010000>;",
+            Rule::RegionUnaligned,
+            "distributor",
+        ),
+        (
+            "distributor = <0x08000000>; cpu-interface = <0xffffffff 0xfffff000>;",
+            Rule::Overflow,
+            "cpu-interface",
+        ),
+    ] {
+        let error = sp("partition.dts", &with_controller(properties)).expect_err(properties);
+        assert_eq!(
+            (error.rule, error.property),
+            (rule, Some(property)),
+            "{error}"
+        );
+    }
+    for (number, rule) in [
+        ("timer-interrupt = <15>;", Rule::ReservedInterrupt),
+        ("timer-interrupt = <27>;", Rule::ReservedInterrupt),
+        ("managed-exit-interrupt = <32>;", Rule::ReservedInterrupt),
+        ("managed-exit-interrupt = <30>;", Rule::DuplicateInterrupt),
+        (
+            "notification-pending-interrupt = <17>;",
+            Rule::DuplicateInterrupt,
+        ),
+    ] {
+        let error = sp(
+            "partition.dts",
+            &with_controller(&format!("{FRAMES} {number}")),
+        )
+        .expect_err(number);
+        assert_eq!(error.rule, rule, "{error}");
+        assert_eq!(error.property, number.split(' ').next(), "{error}");
+    }
+}
+
+#[test]
+fn c18_an_interrupt_controller_is_for_s_el1_and_a_known_one() {
+    const NODE: &str =
+        "bulkhead,interrupt-controller { compatible = \"bulkhead,gicv3\"; }; boot-info {";
+    let error = sp("partition.dts", &[("boot-info {", NODE)]).unwrap_err();
+    assert_eq!(error.rule, Rule::NotCompatible, "{error}");
+    let [controller, extended] =
+        with_controller("distributor = <0x08000000>; cpu-interface = <0x08010000>;");
+    let many = ("execution-ctx-count = <4>", "execution-ctx-count = <9>");
+    let error = sp("partition.dts", &[many, controller, extended]).unwrap_err();
+    let found = (error.rule, error.value);
+    assert_eq!(found, (Rule::ExecutionContexts, Some(9)), "{error}");
+    let error = sp("partition.dts", &[controller]).unwrap_err();
+    let found = (error.rule, error.value);
+    assert_eq!(found, (Rule::ReservedInterrupt, Some(5000)), "{error}");
+}

@@ -608,3 +608,35 @@ fn a59_a_partition_sees_no_two_things_at_one_address() {
     }
     assert!(window("0x0e400000", "0x1000").is_ok());
 }
+
+#[test]
+fn c18_a_partition_sees_its_interrupt_controller_and_nothing_else_there() {
+    let controller = |distributor: &str, interface: &str| {
+        let text = format!(
+            "bulkhead,interrupt-controller {{ compatible = \"bulkhead,gicv2\"; distributor = <{distributor}>; \
+             cpu-interface = <{interface}>; }}; boot-info {{"
+        );
+        alpha(&[("boot-info {", &text), ("<5000 0x901>", "<58 0x901>")])
+    };
+    assert!(controller("0x08000000", "0x08010000").is_ok());
+    let own = Some("the partition's own memory");
+    for (distributor, interface, property, other) in [
+        ("0x0e300000", "0x08010000", "distributor", own),
+        ("0x08000000", "0x0e3ff000", "cpu-interface", own),
+        ("0x08000000", "0x0e2ff000", "cpu-interface", own),
+        ("0x0e800000", "0x08010000", "distributor", Some("code")),
+        (
+            "0x08000000",
+            "0x07fff000",
+            "cpu-interface",
+            Some("distributor"),
+        ),
+    ] {
+        assert_refused(
+            controller(distributor, interface),
+            Rule::RegionOverlap,
+            property,
+            other,
+        );
+    }
+}

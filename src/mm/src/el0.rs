@@ -2,14 +2,13 @@
 //! Stage 1 of a partition at S-EL0: the lower half of S-EL2's EL2&0 regime (TTBR0_EL2), with an ASID.
 //! Such a partition has no stage 2 (`DECISIONS.md` 7): these tables are all that confines it.
 
-use crate::addr::{Pa, Va};
-use crate::attrs::{BranchTargets, Space, Stage1Attributes};
-use crate::commit::Editor;
-use crate::plan::MapError;
+use crate::addr::Pa;
+use crate::attrs::{BranchTargets, Space, Stage2Attributes};
 use crate::pool::{Account, PagePool};
+use crate::stage2::{PartitionFormat, Stage2};
 use crate::table::{AddressFormat, Geometry, Level, TableMemory, Walks};
-use crate::tlb::{Maintenance, Stage};
-use crate::tree::{Format, Mapping, Reshape, Shape, Tree};
+use crate::tlb::Stage;
+use crate::tree::{Reshape, Shape, Tree};
 
 /// The smallest virtual address size, in bits.
 pub const MIN_VA_BITS: u32 = 32;
@@ -21,29 +20,11 @@ const MAX_LEVEL_1_BITS: u32 = 39;
 /// The width of an address, from which T0SZ counts down.
 const ADDRESS_BITS: u32 = 64;
 
-/// The descriptors.
-#[derive(Clone, Copy, Debug)]
-struct El0Format {
-    targets: BranchTargets,
-}
-
-impl Format for El0Format {
-    type Attributes = Stage1Attributes;
-
-    fn encode(&self, attributes: Stage1Attributes) -> Option<u64> {
-        attributes.encode_el0(self.targets)
-    }
-
-    fn decode(&self, bits: u64) -> Option<Stage1Attributes> {
-        Stage1Attributes::decode_el0(bits)
-    }
-}
-
-/// The stage-1 tables of a partition at S-EL0. The tables belong to `pool`, which must be the same at
-/// every call. Entries belong to the partition's ASID, which `maintenance` knows.
+/// The stage-1 tables of a partition at S-EL0, which has the pages of both spaces there. Entries belong to the
+/// partition's ASID, which the [`Maintenance`](crate::tlb::Maintenance) of each call knows.
 #[derive(Debug)]
 pub struct El0Stage1 {
-    tree: Tree<El0Format>,
+    tables: Stage2,
 }
 
 impl El0Stage1 {
@@ -65,148 +46,90 @@ impl El0Stage1 {
         } else {
             Level::Zero
         };
+        let space = Space::Secure;
         let shape = Shape {
             root: Pa(0),
             geometry: Geometry::new(start, va_bits, AddressFormat::Bits48),
             stage: Stage::One,
-            space: Space::Secure,
+            space,
             base: 0,
             reshape: Reshape::SplitAndMerge,
             walks: Walks::Cached,
             account,
         };
         let shape = shape.with_root(pool, mem)?;
-        let format = El0Format { targets };
+        let format = PartitionFormat::El0 { space, targets };
         let tree = Tree { shape, format };
-        Some(Self { tree })
+        Some(Self {
+            tables: Stage2 { tree },
+        })
     }
 
     /// The root's address, for TTBR0_EL2.
     pub const fn root(&self) -> Pa {
-        self.tree.shape.root
+        self.tables.root()
     }
 
     /// The T0SZ field of TCR_EL2, not shifted.
     pub fn t0sz(&self) -> u64 {
-        u64::from(ADDRESS_BITS.saturating_sub(self.tree.shape.geometry.input_bits()))
+        let bits = self.tables.tree.shape.geometry.input_bits();
+        u64::from(ADDRESS_BITS.saturating_sub(bits))
     }
 
-    /// Maps `bytes` bytes from `va` on to `pa`, with the largest blocks that fit.
+    /// The tables, for what leads to `space`: virtual addresses stand for IPAs. What is mapped from now on leads
+    /// there, and what leads elsewhere is mapped, but is not found.
     ///
-    /// # Errors
-    /// [`MapError`], and nothing has changed. A page that is already mapped is
-    /// [`MapError::Overlap`], whatever it is mapped to.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the last three are one environment"
-    )]
-    pub fn map(
-        &mut self,
-        va: Va,
-        pa: Pa,
-        bytes: u64,
-        attributes: Stage1Attributes,
-        pool: &mut PagePool<'_>,
-        mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut impl Maintenance,
-    ) -> Result<(), MapError> {
-        let request = self.tree.request(va.0, pa, bytes, attributes)?;
-        Editor {
-            pool,
-            mem,
-            maintenance,
+    /// Pages that are writable and executable, or of the normal world and executable, are
+    /// [`MapError::Attributes`](crate::MapError::Attributes).
+    pub const fn of(&mut self, space: Space) -> &mut Stage2 {
+        if let PartitionFormat::El0 { space: of, .. } = &mut self.tables.tree.format {
+            *of = space;
         }
-        .map(&self.tree.shape, &request)
+        &mut self.tables
     }
 
-    /// Unmaps `bytes` bytes from `va` on, all of which must be mapped, and frees tables that become
-    /// empty. A block of which a part stays mapped is split.
-    ///
-    /// # Errors
-    /// [`MapError`], and nothing has changed.
-    pub fn unmap(
-        &mut self,
-        va: Va,
-        bytes: u64,
-        pool: &mut PagePool<'_>,
-        mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut impl Maintenance,
-    ) -> Result<(), MapError> {
-        let span = self.tree.shape.span(va.0, bytes)?;
-        Editor {
-            pool,
-            mem,
-            maintenance,
-        }
-        .unmap(&self.tree.shape, span)
-    }
-
-    /// Gives `bytes` bytes from `va` on, all of which must be mapped, the attributes `attributes`.
-    /// They are unmapped for a moment, and so is the rest of a block that is split for it.
-    ///
-    /// # Errors
-    /// [`MapError`], and nothing has changed.
-    pub fn change(
-        &mut self,
-        va: Va,
-        bytes: u64,
-        attributes: Stage1Attributes,
-        pool: &mut PagePool<'_>,
-        mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut impl Maintenance,
-    ) -> Result<(), MapError> {
-        let (span, attributes) = self.tree.change(va.0, bytes, attributes)?;
-        Editor {
-            pool,
-            mem,
-            maintenance,
-        }
-        .change(&self.tree.shape, span, attributes)
-    }
-
-    /// The physical address of the byte at `va`, and what is allowed there.
-    pub fn lookup(
+    /// As [`Stage2::lookup_run`] of [`of`](Self::of), for who may not change anything.
+    pub fn lookup_run(
         &self,
-        va: Va,
-        mem: &(impl TableMemory + ?Sized),
-    ) -> Option<(Pa, Stage1Attributes)> {
-        self.tree.lookup(va.0, mem)
-    }
-
-    /// As [`El0Stage1::lookup`], for `bytes` bytes that must be mapped to consecutive physical
-    /// addresses with the same attributes.
-    pub fn lookup_range(
-        &self,
-        va: Va,
+        space: Space,
+        va: u64,
         bytes: u64,
         mem: &(impl TableMemory + ?Sized),
-    ) -> Option<(Pa, Stage1Attributes)> {
-        self.tree.lookup_range(va.0, bytes, mem)
+    ) -> Option<(Pa, u64, Stage2Attributes)> {
+        let targets = BranchTargets::Unchecked;
+        let tree = Tree {
+            shape: self.tables.tree.shape,
+            format: PartitionFormat::El0 { space, targets },
+        };
+        tree.lookup_run(va, bytes, mem)
     }
 
-    /// Calls `visitor` for each maximal range with consecutive addresses and the same attributes,
-    /// in ascending order.
-    pub fn walk(
+    /// As [`Stage2::gap`], whatever the space.
+    pub fn gap(
         &self,
+        window: core::ops::Range<u64>,
+        bytes: u64,
+        align: u64,
         mem: &(impl TableMemory + ?Sized),
-        mut visitor: impl FnMut(Mapping<Stage1Attributes>),
-    ) {
-        self.tree.walk(mem, &mut visitor);
+    ) -> Option<u64> {
+        self.tables.gap(window, bytes, align, mem)
     }
 
-    /// Unmaps everything, invalidates, and gives all tables back to the pool. No core may have the
-    /// root in TTBR0_EL2 any more, and the ASID stays in use until this returns.
+    /// The same tables, of which `reshape` holds from now on, and of which those that are made from now on count
+    /// against the quota of `account`.
+    #[must_use]
+    pub fn ready(mut self, reshape: Reshape, account: Account) -> Self {
+        self.tables = self.tables.with_reshape(reshape).with_account(account);
+        self
+    }
+
+    /// As [`Stage2::release`].
     pub fn release(
         self,
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
-        maintenance: &mut impl Maintenance,
+        maintenance: &mut impl crate::tlb::Maintenance,
     ) {
-        Editor {
-            pool,
-            mem,
-            maintenance,
-        }
-        .release(&self.tree.shape);
+        self.tables.release(pool, mem, maintenance);
     }
 }

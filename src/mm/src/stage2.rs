@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stage 2 of a partition: one tree for its secure IPA space (VSTTBR_EL2), one for its non-secure
-//! IPA space (VTTBR_EL2).
+//! IPA space (VTTBR_EL2). A partition at S-EL0 has one tree for both, which is no stage 2
+//! ([`El0Stage1`](crate::el0::El0Stage1)): the operations on it are these, too.
 
 use crate::addr::Pa;
-use crate::attrs::{Space, Stage2Attributes};
+use crate::attrs::{BranchTargets, Space, Stage1Attributes, Stage2Attributes};
 use crate::commit::Editor;
 use crate::plan::MapError;
 use crate::pool::{Account, PagePool};
@@ -107,21 +108,52 @@ impl Stage2Layout {
     }
 }
 
-/// The descriptors of stage 2.
+/// The descriptors of a partition's tables.
 #[derive(Clone, Copy, Debug)]
-struct Stage2Format {
-    fwb: bool,
+pub(crate) enum PartitionFormat {
+    /// Stage 2, for cores with HCR_EL2.FWB as it says.
+    Stage2 {
+        /// HCR_EL2.FWB.
+        fwb: bool,
+    },
+    /// Stage 1 of S-EL0: those that lead to `space`. All others are none.
+    El0 {
+        /// The space of the output addresses.
+        space: Space,
+        /// Whether branches are checked.
+        targets: BranchTargets,
+    },
 }
 
-impl Format for Stage2Format {
+impl Format for PartitionFormat {
     type Attributes = Stage2Attributes;
 
     fn encode(&self, attributes: Stage2Attributes) -> Option<u64> {
-        attributes.encode(self.fwb)
+        let Stage2Attributes {
+            memory,
+            permissions,
+        } = attributes;
+        match *self {
+            Self::Stage2 { fwb } => attributes.encode(fwb),
+            Self::El0 { space, targets } => Stage1Attributes {
+                memory,
+                permissions,
+                space,
+            }
+            .encode_el0(targets),
+        }
     }
 
     fn decode(&self, bits: u64) -> Option<Stage2Attributes> {
-        Stage2Attributes::decode(bits, self.fwb)
+        match *self {
+            Self::Stage2 { fwb } => Stage2Attributes::decode(bits, fwb),
+            Self::El0 { space, .. } => Stage1Attributes::decode_el0(bits)
+                .filter(|found| found.space == space)
+                .map(|found| Stage2Attributes {
+                    memory: found.memory,
+                    permissions: found.permissions,
+                }),
+        }
     }
 }
 
@@ -129,7 +161,7 @@ impl Format for Stage2Format {
 /// the same at every call, and lie in secure memory whichever space they map.
 #[derive(Debug)]
 pub struct Stage2 {
-    tree: Tree<Stage2Format>,
+    pub(crate) tree: Tree<PartitionFormat>,
 }
 
 /// A tree without a root that is walked through caches and never reshaped.
@@ -160,7 +192,7 @@ impl Stage2 {
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let format = Stage2Format { fwb };
+        let format = PartitionFormat::Stage2 { fwb };
         let mut shape = shape(layout, space, account);
         shape.reshape = Reshape::SplitAndMerge;
         let shape = shape.with_root(pool, mem)?;
@@ -179,7 +211,7 @@ impl Stage2 {
         pool: &mut PagePool<'_>,
         mem: &mut (impl TableMemory + ?Sized),
     ) -> Option<Self> {
-        let format = Stage2Format { fwb: false };
+        let format = PartitionFormat::Stage2 { fwb: false };
         let mut shape = shape(layout, space, account);
         shape.walks = walks;
         let shape = shape.with_root(pool, mem)?;

@@ -302,6 +302,7 @@ impl Shape {
     }
 
     /// The block or page that maps `input`: its output address, its level, its descriptor.
+    #[inline(never)]
     fn leaf(&self, mem: &(impl TableMemory + ?Sized), input: u64) -> Option<(Pa, Level, u64)> {
         let (mut table, mut level) = (self.root, self.geometry.start());
         loop {
@@ -353,6 +354,7 @@ impl<F: Format> Tree<F> {
     }
 
     /// What the attributes of the descriptor `bits` are.
+    #[inline(never)]
     fn attributes(&self, bits: u64) -> Option<F::Attributes> {
         let bits = self.shape.geometry.format().attributes(bits);
         self.format.decode(bits)
@@ -366,9 +368,7 @@ impl<F: Format> Tree<F> {
     ) -> Option<(Pa, F::Attributes)> {
         let offset = self.shape.offset(input)?;
         let (pa, level, bits) = self.shape.leaf(mem, offset)?;
-        let attributes = self
-            .format
-            .decode(self.shape.geometry.format().attributes(bits))?;
+        let attributes = self.attributes(bits)?;
         Some((Pa(pa.0 | (offset & level.offset_mask())), attributes))
     }
 

@@ -90,7 +90,7 @@ impl Machine {
         let interface = Interface::set_up(redistributor);
         timer::set_deadline(None);
         Self {
-            cpu: Cpu::new(shared.features, interface, vectors),
+            cpu: Cpu::new(shared.features, interface, vectors, shared.memory.empty.0),
             shared,
             core,
         }
@@ -359,6 +359,18 @@ impl Hardware for Machine {
         }
     }
 
+    fn protect(
+        &mut self,
+        partition: usize,
+        address: u64,
+        bytes: u64,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        let addresses = self.space(partition)?;
+        let changed = addresses.protect(&self.shared.memory, address, bytes, permissions);
+        changed.map_err(refusal)
+    }
+
     fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
         let memory = &self.shared.memory;
         let zeroed = memory.window(
@@ -369,6 +381,22 @@ impl Hardware for Machine {
             Window::zero,
         );
         zeroed.map_err(|_| CopyFault)?
+    }
+
+    fn read_pages(
+        &mut self,
+        space: Space,
+        range: PageRange,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), CopyFault> {
+        let read =
+            self.shared
+                .memory
+                .window(self.core, space, range, Permissions::READ_ONLY, |window| {
+                    window.read(offset, to)
+                });
+        read.map_err(|_| CopyFault)?
     }
 
     fn interrupt_is_pending(&self) -> bool {

@@ -29,7 +29,7 @@ use bulkhead_mm::stage1::Stage1;
 use bulkhead_mm::table::TableMemory;
 use spin::Once;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, ArenaFull};
 
 /// The largest RX or TX buffer, and so the distance of buffers in their area.
 const BUFFER_STRIDE: usize = bulkhead_core::mailbox::MAX_PAGES as usize * PAGE_SIZE as usize;
@@ -48,6 +48,8 @@ pub struct Memory {
     pub pages: Mutex<Pages>,
     /// The same pages, for records, each of which one transaction has.
     words: TablePages,
+    /// A page of zeros, for good: the lower half's root while no partition at S-EL0 runs.
+    pub empty: Pa,
     /// Pages of the tables of partitions and of records, where the manifest gives memory for them.
     added: Once<(Mutex<Pages>, TablePages)>,
 }
@@ -122,6 +124,7 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
     };
     let (range, mut tables) = tables;
     let mut pool = PagePool::new(range, records).ok_or(MapError::NoMemory)?;
+    let empty = pool.alloc(Account::SPMC, &mut tables)?;
     let stage1 = Stage1::new(&mut pool, &mut tables).ok_or(MapError::NoMemory)?;
     let mut own = Own {
         stage1,
@@ -149,6 +152,7 @@ pub fn install(ram_size: usize, early_size: usize) -> Result<(Memory, Arena), Ma
             own: Mutex::new(own),
             pages: Mutex::new(pages),
             words: tables,
+            empty,
             added: Once::new(),
         },
         arena,
@@ -243,22 +247,33 @@ impl Memory {
         own.stage1.walk(&self.pages.lock().tables, visitor);
     }
 
-    /// Maps a stack for core `index` on memory of the arena; returns where it is.
+    /// Takes the boot core's first stack out of the map: that and the early tables are free now, from a page on.
     ///
     /// # Errors
     /// [`MapError`].
-    pub fn map_stack(
-        &self,
-        index: usize,
-        memory: &'static mut [u8],
-    ) -> Result<Range<usize>, MapError> {
-        let pa = Pa(entry::physical(memory.as_ptr().addr()));
-        let range = PageRange::new(pa, memory.len() as u64).ok_or(MapError::Unaligned)?;
+    ///
+    /// # Safety
+    /// The boot core has left that stack for good, and this is called once.
+    pub unsafe fn free_boot_only(&self) -> Result<PageRange, MapError> {
+        let stack = layout::early_stack();
+        let bytes = (stack.end - stack.start) as u64;
+        let mut own = self.own.lock();
+        own.unmap(stack.start, bytes, &mut self.pages.lock())?;
+        let free = layout::boot_only();
+        let bytes = (free.end - free.start) as u64;
+        PageRange::new(Pa(entry::physical(free.start)), bytes).ok_or(MapError::Unaligned)
+    }
+
+    /// Maps a stack for core `index` on memory that nothing else uses; returns where it is.
+    ///
+    /// # Errors
+    /// [`MapError`].
+    pub fn map_stack(&self, index: usize, range: PageRange) -> Result<Range<usize>, MapError> {
         let va = layout::stack(index);
         self.own
             .lock()
             .map(va, range, OWN_DATA, &mut self.pages.lock())?;
-        Ok(va..va + memory.len())
+        Ok(va..va + range.bytes() as usize)
     }
 
     /// Maps `range` at the window of the calling core, `core`, for as long as `with` runs.
@@ -289,26 +304,35 @@ impl Memory {
         Ok(result)
     }
 
-    /// Makes tables of partitions and records of `range` from now on. Called once, before the first of them is
-    /// made; nobody else has the range.
+    /// Makes tables of partitions and records of `range` from now on, but for the first eighth of it: that is an
+    /// arena. Called once, before the first table is made; nobody else has the range.
     ///
     /// # Errors
     /// [`MapError`].
     pub fn add_pages(
         &self,
         range: PageRange,
-        records: &'static mut [PageRecord],
-    ) -> Result<(), MapError> {
+        records: impl FnOnce(usize, &mut Arena) -> Result<&'static mut [PageRecord], ArenaFull>,
+    ) -> Result<Arena, MapError> {
         let mut own = self.own.lock();
         let va = own.next_device;
         own.map(va, range, OWN_DATA, &mut self.pages.lock())?;
         own.next_device = (va + range.bytes() as usize).next_multiple_of(BLOCK);
+        let eighth = (range.bytes() / 8).next_multiple_of(PAGE_SIZE);
+        let (first, rest) = (va, va + eighth as usize);
+        let range = PageRange::new(
+            Pa(range.base().0 + eighth),
+            range.bytes().saturating_sub(eighth),
+        );
+        let range = range.ok_or(MapError::NoMemory)?;
         // SAFETY: mapped just now, for good; the caller says that nobody else has it.
-        let tables = unsafe { TablePages::at(range, va) };
+        let (mut arena, tables) = unsafe { (Arena::new(first, rest), TablePages::at(range, rest)) };
+        let records =
+            records(range.pages() as usize, &mut arena).map_err(|_| MapError::NoMemory)?;
         let pool = PagePool::new(range, records).ok_or(MapError::NoMemory)?;
         self.added
             .call_once(|| (Mutex::new(Pages { pool, tables }), tables));
-        Ok(())
+        Ok(arena)
     }
 
     /// The pages that tables of partitions and records are made of.

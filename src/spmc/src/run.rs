@@ -95,7 +95,11 @@ fn enter(core: &mut CoreState<Machine>, cpu: &mut Cpu) -> Event {
         let exit = cpu.enter(context);
         match syndrome::decode(exit, context, &LoadedContext) {
             Outcome::Event(event) => return event,
-            Outcome::Undefined => cpu.inject_undefined(context),
+            Outcome::Undefined => {
+                if let Some(event) = cpu.undefined(context) {
+                    return event;
+                }
+            }
             Outcome::SetWay(register) => {
                 switch::clean_invalidate_set_way(Cpu::operand(context, register));
                 context.skip_instruction();

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The addresses of a partition: its two stage-2 roots.
+//! The addresses of a partition: its two stage-2 roots, or its stage 1 at S-EL0.
 
-use bulkhead_arch::context::StageTwo;
+use bulkhead_arch::context::{StageTwo, Translation};
 use bulkhead_arch::features::Features;
 use bulkhead_arch::tables::{PartitionTlb, TablePages};
 use bulkhead_core::event::Access;
 use bulkhead_core::hardware::Run;
 use bulkhead_core::sync::Mutex;
-use bulkhead_manifest::{DeviceRegion, MemoryRegion, Range, RegionAttributes};
+use bulkhead_manifest::{DeviceRegion, ExceptionLevel, MemoryRegion, Range, RegionAttributes};
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::attrs::{BranchTargets, MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::el0::{El0Stage1, MAX_VA_BITS};
 use bulkhead_mm::pool::{Account, PagePool};
 use bulkhead_mm::stage2::{MIN_IPA_BITS, Stage2, Stage2Layout};
 use bulkhead_mm::tlb::Unused;
@@ -17,20 +18,34 @@ use bulkhead_mm::{MapError, Mapping, Reshape};
 
 use crate::memory::{Memory, Pages};
 
-/// The address space of a partition at S-EL1.
+/// The address space of a partition.
 #[derive(Debug)]
-pub struct AddressSpace {
-    secure: Mutex<Stage2>,
-    non_secure: Mutex<Stage2>,
-    /// What entering the partition puts into registers.
-    pub registers: StageTwo,
+pub enum AddressSpace {
+    /// At S-EL1.
+    StageTwo {
+        /// The secure IPA space.
+        secure: Mutex<Stage2>,
+        /// The non-secure IPA space.
+        non_secure: Mutex<Stage2>,
+        /// What entering the partition puts into registers.
+        registers: StageTwo,
+    },
+    /// At S-EL0.
+    El0 {
+        /// The lower half while it runs: virtual addresses stand for IPAs of both spaces.
+        stage1: Mutex<El0Stage1>,
+        /// TTBR0_EL2 bits 63:48.
+        asid: u16,
+    },
 }
 
 /// An address space that no core uses yet.
 #[derive(Debug)]
-pub struct NewSpace {
-    secure: Stage2,
-    non_secure: Stage2,
+pub enum NewSpace {
+    /// At S-EL1: the secure and the non-secure IPA space.
+    StageTwo(Stage2, Stage2),
+    /// At S-EL0.
+    El0(El0Stage1),
 }
 
 /// The least layout whose addresses reach `end`, the byte after the last one that a partition may
@@ -62,16 +77,23 @@ impl NewSpace {
     /// [`MapError::NoMemory`].
     pub fn new(
         memory: &Memory,
+        level: ExceptionLevel,
         layout: Stage2Layout,
         features: &Features,
     ) -> Result<Self, MapError> {
         let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
+        if level == ExceptionLevel::SEl0 {
+            let (targets, account) = (BranchTargets::Unchecked, Account::SPMC);
+            // TCR_EL2.T0SZ is 16.
+            let stage1 = El0Stage1::new(MAX_VA_BITS, targets, account, pool, tables);
+            return stage1.map(Self::El0).ok_or(MapError::NoMemory);
+        }
         let fwb = features.forced_write_back;
         let secure = Stage2::new(layout, Space::Secure, fwb, Account::SPMC, pool, tables);
         let secure = secure.ok_or(MapError::NoMemory)?;
         match Stage2::new(layout, Space::NonSecure, fwb, Account::SPMC, pool, tables) {
-            Some(non_secure) => Ok(Self { secure, non_secure }),
+            Some(non_secure) => Ok(Self::StageTwo(secure, non_secure)),
             None => {
                 secure.release(pool, tables, &mut Unused);
                 Err(MapError::NoMemory)
@@ -83,18 +105,36 @@ impl NewSpace {
     pub fn release(self, memory: &Memory) {
         let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
-        self.secure.release(pool, tables, &mut Unused);
-        self.non_secure.release(pool, tables, &mut Unused);
+        match self {
+            Self::StageTwo(secure, non_secure) => {
+                secure.release(pool, tables, &mut Unused);
+                non_secure.release(pool, tables, &mut Unused);
+            }
+            Self::El0(stage1) => stage1.release(pool, tables, &mut Unused),
+        }
     }
 
-    /// Maps the partition's own memory at `ipa`, with all that stage 1 may allow.
+    /// The tables for what is of `space`.
+    fn of(&mut self, space: Space) -> &mut Stage2 {
+        match (self, space) {
+            (Self::StageTwo(secure, _), Space::Secure) => secure,
+            (Self::StageTwo(_, non_secure), Space::NonSecure) => non_secure,
+            (Self::El0(stage1), _) => stage1.of(space),
+        }
+    }
+
+    /// Maps the partition's own memory at `ipa`: with all that stage 1 of S-EL1 may allow; at S-EL0 to be read and
+    /// executed, until its manifest's regions or FFA_MEM_PERM_SET say otherwise.
     ///
     /// # Errors
     /// [`MapError`].
     pub fn map_own(&mut self, memory: &Memory, range: Range, ipa: u64) -> Result<(), MapError> {
         let attributes = Stage2Attributes {
             memory: MemoryType::Normal,
-            permissions: Permissions::READ_WRITE_EXECUTE,
+            permissions: match self {
+                Self::StageTwo(..) => Permissions::READ_WRITE_EXECUTE,
+                Self::El0(_) => Permissions::READ_EXECUTE,
+            },
         };
         self.map(memory, Space::Secure, range, ipa, attributes)
     }
@@ -119,7 +159,7 @@ impl NewSpace {
         if space == Space::Secure && own.contains(&range) {
             let mut pages = memory.tables().lock();
             let Pages { pool, tables } = &mut *pages;
-            let secure = &mut self.secure;
+            let secure = self.of(space);
             return secure.change(ipa, range.size, attributes, pool, tables, &mut Unused);
         }
         self.map(memory, space, range, ipa, attributes)
@@ -153,11 +193,7 @@ impl NewSpace {
     ) -> Result<(), MapError> {
         let mut pages = memory.tables().lock();
         let Pages { pool, tables } = &mut *pages;
-        let stage2 = match space {
-            Space::Secure => &mut self.secure,
-            Space::NonSecure => &mut self.non_secure,
-        };
-        stage2.map(
+        self.of(space).map(
             ipa,
             Pa(range.base),
             range.size,
@@ -168,17 +204,28 @@ impl NewSpace {
         )
     }
 
-    /// Makes the space ready for use with `vmid`, which no other partition has. Tables that it takes from now
-    /// on count against `account`.
-    pub fn finish(self, vmid: u16, account: Account, features: &Features) -> AddressSpace {
-        let registers = StageTwo::new(&self.secure, &self.non_secure, vmid, features);
+    /// Makes the space ready for use with `vmid` or `asid`, which no other partition has. Tables that it takes from
+    /// now on count against `account`.
+    pub fn finish(
+        self,
+        vmid: u16,
+        asid: u16,
+        account: Account,
+        features: &Features,
+    ) -> AddressSpace {
         // What is mapped by a transaction is unmapped as it was mapped: nothing may be merged with it.
         let ready =
             |stage2: Stage2| Mutex::new(stage2.with_reshape(Reshape::Split).with_account(account));
-        AddressSpace {
-            secure: ready(self.secure),
-            non_secure: ready(self.non_secure),
-            registers,
+        match self {
+            Self::StageTwo(secure, non_secure) => AddressSpace::StageTwo {
+                registers: StageTwo::new(&secure, &non_secure, vmid, features),
+                secure: ready(secure),
+                non_secure: ready(non_secure),
+            },
+            Self::El0(stage1) => AddressSpace::El0 {
+                stage1: Mutex::new(stage1.ready(Reshape::Split, account)),
+                asid,
+            },
         }
     }
 }
@@ -193,18 +240,40 @@ pub fn space(attributes: RegionAttributes) -> Space {
 }
 
 impl AddressSpace {
-    const fn of(&self, space: Space) -> &Mutex<Stage2> {
-        match space {
-            Space::Secure => &self.secure,
-            Space::NonSecure => &self.non_secure,
+    /// What entering the partition puts into registers.
+    pub fn translation(&self) -> Translation {
+        match self {
+            Self::StageTwo { registers, .. } => Translation::StageTwo(*registers),
+            Self::El0 { stage1, asid } => {
+                Translation::El0(u64::from(*asid) << 48 | stage1.lock().root().0)
+            }
         }
+    }
+
+    /// Lets `act` have the tables for what is of `space`.
+    fn with<R>(&self, space: Space, act: impl FnOnce(&mut Stage2) -> R) -> R {
+        let (mut stage2, mut stage1);
+        act(match (self, space) {
+            (Self::StageTwo { secure, .. }, Space::Secure) => {
+                stage2 = secure.lock();
+                &mut stage2
+            }
+            (Self::StageTwo { non_secure, .. }, Space::NonSecure) => {
+                stage2 = non_secure.lock();
+                &mut stage2
+            }
+            (Self::El0 { stage1: all, .. }, _) => {
+                stage1 = all.lock();
+                stage1.of(space)
+            }
+        })
     }
 
     /// What `ipa` maps, as far as it goes on alike, at most `bytes` bytes.
     pub fn lookup(&self, memory: &Memory, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
-        let stage2 = self.of(space).lock();
-        let (pa, bytes, attributes) =
-            stage2.lookup_run(ipa, bytes, &memory.tables().lock().tables)?;
+        let (pa, bytes, attributes) = self.with(space, |stage2| {
+            stage2.lookup_run(ipa, bytes, &memory.tables().lock().tables)
+        })?;
         Some(Run {
             pa,
             bytes,
@@ -224,8 +293,9 @@ impl AddressSpace {
     ) -> Option<u64> {
         const BLOCK: u64 = 2 << 20;
         let align = if bytes < BLOCK { PAGE_SIZE } else { BLOCK };
-        let stage2 = self.of(space).lock();
-        stage2.gap(window, bytes, align, &memory.tables().lock().tables)
+        self.with(space, |stage2| {
+            stage2.gap(window, bytes, align, &memory.tables().lock().tables)
+        })
     }
 
     /// Maps pages of others at `ipa`.
@@ -256,6 +326,26 @@ impl AddressSpace {
                 "{ipa:#x}: {bytes:#x} bytes were retrieved and cannot be unmapped: {error}"
             );
         }
+    }
+
+    /// Changes what the partition, which runs at S-EL0, may do with its own memory.
+    ///
+    /// # Errors
+    /// [`MapError`], and nothing has changed.
+    pub fn protect(
+        &self,
+        memory: &Memory,
+        address: u64,
+        bytes: u64,
+        permissions: Permissions,
+    ) -> Result<(), MapError> {
+        let attributes = Stage2Attributes {
+            memory: MemoryType::Normal,
+            permissions,
+        };
+        self.edit(memory, Space::Secure, |stage2, pool, tables, tlb| {
+            stage2.change(address, bytes, attributes, pool, tables, tlb)
+        })
     }
 
     /// Takes pages away, and keeps their place.
@@ -294,33 +384,35 @@ impl AddressSpace {
         space: Space,
         act: impl FnOnce(&mut Stage2, &mut PagePool<'static>, &mut TablePages, &mut PartitionTlb) -> R,
     ) -> R {
-        let mut stage2 = self.of(space).lock();
-        let mut pages = memory.tables().lock();
-        let Pages { pool, tables } = &mut *pages;
-        act(&mut stage2, pool, tables, &mut PartitionTlb(self.registers))
+        let mut tlb = match self {
+            Self::StageTwo { registers, .. } => PartitionTlb::StageTwo(*registers),
+            Self::El0 { asid, .. } => PartitionTlb::El0(*asid),
+        };
+        self.with(space, |stage2| {
+            let mut pages = memory.tables().lock();
+            let Pages { pool, tables } = &mut *pages;
+            act(stage2, pool, tables, &mut tlb)
+        })
     }
 
     /// Where `pages` pages from `ipa` on lie, if they are normal memory, readable, writable and
     /// contiguous.
     pub fn translate(&self, memory: &Memory, space: Space, ipa: u64, pages: u32) -> Option<Pa> {
-        let stage2 = self.of(space);
         let bytes = u64::from(pages).checked_mul(PAGE_SIZE)?;
-        let stage2 = stage2.lock();
-        let (pa, attributes) = stage2.lookup_range(ipa, bytes, &memory.tables().lock().tables)?;
-        let usable = attributes.memory == MemoryType::Normal
-            && attributes.permissions.allow(Permissions::READ_WRITE);
-        usable.then_some(pa)
+        let run = self.lookup(memory, space, ipa, bytes)?;
+        let usable = run.bytes == bytes
+            && run.memory == MemoryType::Normal
+            && run.permissions.allow(Permissions::READ_WRITE);
+        usable.then_some(run.pa)
     }
 
     /// Calls `visitor` for each maximal range of each space, as the tables have it.
     pub fn walk(&self, memory: &Memory, mut visitor: impl FnMut(Space, Mapping<Stage2Attributes>)) {
-        for (space, stage2) in [
-            (Space::Secure, &self.secure),
-            (Space::NonSecure, &self.non_secure),
-        ] {
-            let stage2 = stage2.lock();
-            stage2.walk(&memory.tables().lock().tables, |mapping| {
-                visitor(space, mapping)
+        for space in [Space::Secure, Space::NonSecure] {
+            self.with(space, |stage2| {
+                stage2.walk(&memory.tables().lock().tables, |mapping| {
+                    visitor(space, mapping)
+                });
             });
         }
     }
@@ -331,23 +423,30 @@ impl AddressSpace {
         memory: &Memory,
         visitor: &mut dyn FnMut(PageRange, Permissions),
     ) {
-        let stage2 = self.non_secure.lock();
-        stage2.walk(&memory.tables().lock().tables, |mapping| {
-            // Blocks and pages of stage 2 are pages.
-            if let Some(range) = PageRange::new(mapping.pa, mapping.bytes) {
-                visitor(range, mapping.attributes.permissions);
-            }
+        self.with(Space::NonSecure, |stage2| {
+            stage2.walk(&memory.tables().lock().tables, |mapping| {
+                // Blocks and pages are pages.
+                if let Some(range) = PageRange::new(mapping.pa, mapping.bytes) {
+                    visitor(range, mapping.attributes.permissions);
+                }
+            });
         });
     }
 
-    /// Whether the tables allow this access at this moment.
+    /// Whether the tables allow this access at this moment. A fault of S-EL0 does not tell the space: either will do.
     pub fn allows(&self, memory: &Memory, space: Space, ipa: u64, access: Access) -> bool {
-        let stage2 = self.of(space);
-        let found = stage2.lock().lookup(ipa, &memory.tables().lock().tables);
-        found.is_some_and(|(_, Stage2Attributes { permissions, .. })| match access {
-            Access::Read => permissions.read,
-            Access::Write => permissions.write,
-            Access::Fetch => permissions.execute,
-        })
+        let page = ipa & !(PAGE_SIZE - 1);
+        let found = |space| self.lookup(memory, space, page, PAGE_SIZE);
+        let other = || match self {
+            Self::StageTwo { .. } => None,
+            Self::El0 { .. } => found(Space::NonSecure),
+        };
+        found(space)
+            .or_else(other)
+            .is_some_and(|Run { permissions, .. }| match access {
+                Access::Read => permissions.read,
+                Access::Write => permissions.write,
+                Access::Fetch => permissions.execute,
+            })
     }
 }

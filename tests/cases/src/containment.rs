@@ -48,14 +48,14 @@ const HOLE: usize = 0x0910_0000;
 const PIT: usize = 0x0920_0000;
 
 /// The memory of a spare partition, from its package on (`spare.dts.in`).
-fn own(offset: usize) -> usize {
+pub(crate) fn own(offset: usize) -> usize {
     /// From the start of a package to its image.
     const IMAGE: usize = 0x4000;
     entry::image_start() - IMAGE + offset
 }
 const GUARD: usize = 0xf_d000;
 const STACK_TOP: usize = 0xf_f000;
-const CONSTANTS: usize = 0xf_f000;
+pub(crate) const CONSTANTS: usize = 0xf_f000;
 
 /// Ends a victim by half 0 of the current case: its caller is told, and nothing else changed.
 fn end(world: &mut NormalWorld, victim: EndpointId) -> TestResult {
@@ -64,7 +64,7 @@ fn end(world: &mut NormalWorld, victim: EndpointId) -> TestResult {
     assert_ended(world, victim, reply)
 }
 
-fn assert_ended(
+pub(crate) fn assert_ended(
     world: &mut NormalWorld,
     victim: EndpointId,
     reply: bulkhead_payload::Reply,

@@ -34,6 +34,7 @@ mod cores;
 mod cycles;
 mod direct;
 mod discovery;
+mod el0;
 mod extended;
 mod hostile;
 mod identity;
@@ -61,6 +62,7 @@ use case::{Case, NormalHalf, PartitionHalf};
 pub use interrupts::windows;
 pub use normal_world::NormalWorld;
 pub use partition_world::PartitionWorld;
+pub use sharing::cost;
 
 /// The suite that every configuration with testers can run, but for what it lacks: the tables of its files in the
 /// order in which their tests run. Tests that end a partition, and those that sum up the run, come last.
@@ -80,6 +82,11 @@ const TESTS: &[&[Case]] = &[
     notifications::CASES,
     indirect::CASES,
     sharing::CASES,
+    sharing::cost::CASES,
+    sharing::refused::CASES,
+    sharing::requests::CASES,
+    sharing::asked::CASES,
+    sharing::pieces::CASES,
     extended::CASES,
     registers::CASES,
     state::CASES,
@@ -94,7 +101,11 @@ const TESTS: &[&[Case]] = &[
 ];
 
 /// The suites, each with the word that runs it.
-const SUITES: [(&str, &[&[Case]]); 2] = [("tests", TESTS), ("interrupts", interrupts::FILES)];
+const SUITES: [(&str, &[&[Case]]); 3] = [
+    ("tests", TESTS),
+    ("interrupts", interrupts::FILES),
+    ("el0", &[el0::CASES]),
+];
 
 const fn count(files: &[&[Case]]) -> usize {
     let mut count = 0;
@@ -107,7 +118,7 @@ const fn count(files: &[&[Case]]) -> usize {
 }
 
 /// How many tests there are.
-pub const COUNT: usize = count(SUITES[0].1) + count(SUITES[1].1);
+pub const COUNT: usize = count(SUITES[0].1) + count(SUITES[1].1) + count(SUITES[2].1);
 
 /// The indexes of the tests of a suite; `None` if there is no such suite.
 pub fn suite(word: &str) -> Option<Range<usize>> {

@@ -6,6 +6,7 @@ use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Function, Uuid, Version, Width};
 use bulkhead_payload::board::HYPERVISOR_TIMER_INTID;
 use bulkhead_payload::counter::{hypervisor_timer, microseconds};
+use bulkhead_payload::entry::stack_overflow;
 use bulkhead_payload::exception::{self, Exception};
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::memory::MAILBOX;
@@ -234,6 +235,9 @@ impl NormalWorld {
     pub fn end(&mut self) -> TestResult {
         if let Some(violation) = self.violation.take() {
             fail!("after a call, {violation}");
+        }
+        if let Some(core) = stack_overflow() {
+            fail!("core {core} used more stack than it has");
         }
         for Tester { id, .. } in self.testers().into_iter().chain(self.spares()) {
             let payload = [1, 2, 3, 4, 5];

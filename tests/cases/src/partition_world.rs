@@ -7,7 +7,9 @@ use core::cell::UnsafeCell;
 use bulkhead_abi::{EndpointId, Function, Registers, Version, Width};
 use bulkhead_payload::boot_info::BootInfo;
 use bulkhead_payload::console::{self, Console};
-use bulkhead_payload::entry::{core_index, secondary_entry};
+use bulkhead_payload::entry::{
+    ExceptionLevel, core_index, exception_level, secondary_entry, stack_overflow,
+};
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::system_register::{Values, pointer_keys};
 use bulkhead_payload::{Canary, Conduit, EntryState, Reply, Request, Text};
@@ -15,16 +17,16 @@ use bulkhead_payload::{Canary, Conduit, EntryState, Reply, Request, Text};
 use crate::case::PartitionHalf;
 use crate::interrupts::driver;
 use crate::negotiation::Negotiation;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, TestResult};
 use crate::protocol::{Caller, Payload, command, echo, kind, status};
-use crate::{FINGERPRINT, bench, rules};
+use crate::{FINGERPRINT, bench, el0, rules};
 
 /// What a partition saw before it first waited.
 #[derive(Clone)]
 pub struct Boot {
     /// x0–x30 at entry.
     pub entry: EntryState,
-    /// PSTATE.DAIF at entry, in bits 9:6.
+    /// PSTATE.DAIF at entry, in bits 9:6. Not at S-EL0, as the rest of what S-EL1 has.
     pub masks: u64,
     /// SCTLR_EL1 at entry.
     pub sctlr: u64,
@@ -36,6 +38,8 @@ pub struct Boot {
     pub negotiation: Negotiation,
     /// The status of FFA_MSG_SEND_DIRECT_RESP before anything was asked (G14, INIT model).
     pub response: Option<i32>,
+    /// What became of [`el0::probe`]; `None` but at S-EL0.
+    pub permissions: Option<TestResult>,
     /// The status of FFA_SECONDARY_EP_REGISTER; `None` when it succeeded.
     pub secondary_entry: Option<i32>,
 }
@@ -78,12 +82,15 @@ pub struct PartitionWorld {
 /// The version is the one that the boot information is written in, which is the manifest's; 1.1 if there
 /// is none.
 pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) -> PartitionWorld {
-    let (masks, sctlr): (u64, u64);
-    // SAFETY: reads registers that have no side effect.
-    unsafe {
-        asm!("mrs {}, daif", "mrs {}, sctlr_el1", out(reg) masks, out(reg) sctlr, options(nomem, nostack))
-    };
-    let keys = pointer_keys::read();
+    let (mut masks, mut sctlr): (u64, u64) = (0, 0);
+    let mut keys = None;
+    if exception_level() == ExceptionLevel::El1 {
+        // SAFETY: reads registers that have no side effect.
+        unsafe {
+            asm!("mrs {}, daif", "mrs {}, sctlr_el1", out(reg) masks, out(reg) sctlr, options(nomem, nostack))
+        };
+        keys = pointer_keys::read();
+    }
     // SAFETY: partitions of these tests have `gp-register-num = <0>`, so x0 is zero or the blob's address.
     let info = unsafe { BootInfo::at(entry.x[0]) };
     let version = info
@@ -111,6 +118,7 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
     let secondary_entry = world
         .call(Request::ffa(Function::SecondaryEpRegister, Width::W64).with([secondary]))
         .error();
+    let permissions = (exception_level() == ExceptionLevel::El0).then(|| el0::probe(&mut world));
     world.boot = Some(Boot {
         entry: entry.clone(),
         masks,
@@ -119,6 +127,7 @@ pub fn start(entry: &EntryState, halves: &'static [&'static [PartitionHalf]]) ->
         keys,
         negotiation,
         response,
+        permissions,
         secondary_entry,
     });
     world
@@ -284,7 +293,7 @@ impl PartitionWorld {
         let reply = if bench {
             self.direct(width, to, message);
             let request = Request::direct(width, self.id, to, message);
-            bench::window(|| request.issue(Conduit::Smc, Canary::new(self.id)))
+            bench::window(|| request.issue(Conduit::own(), Canary::new(self.id)))
         } else {
             self.direct(width, to, message)
         };
@@ -308,6 +317,11 @@ impl PartitionWorld {
         if let (Ok(_), Some(violation)) = (&outcome, self.violation.take()) {
             outcome = Err(Outcome::failed(format_args!(
                 "after a call of the partition, {violation}"
+            )));
+        }
+        if let Some(context) = stack_overflow() {
+            outcome = Err(Outcome::failed(format_args!(
+                "execution context {context} used more stack than it has"
             )));
         }
         match outcome {
@@ -343,6 +357,6 @@ impl Caller for PartitionWorld {
     }
 
     fn call(&mut self, request: Request) -> Reply {
-        self.call_by(Conduit::Smc, request)
+        self.call_by(Conduit::own(), request)
     }
 }

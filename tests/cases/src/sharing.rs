@@ -21,12 +21,20 @@ use crate::partition_world::PartitionWorld;
 use crate::protocol::Caller;
 use crate::{cases, ensure, fail};
 
+pub(crate) mod asked;
+pub mod cost;
 pub(crate) mod ends;
+pub(crate) mod pieces;
+pub(crate) mod refused;
+pub(crate) mod requests;
 
 cases! {
     a43_three_partitions_read_and_write_what_the_normal_world_shares: [borrow_half, leave_half];
     a41_t8_t9_a_partition_lends_and_finds_zeroes: [borrow_half, leave_half, lend_half, reclaim_half];
     a44_f12_six_hundred_pages_go_through_buffers_of_one: [borrow_half, leave_half];
+    a44_sixty_four_mebibytes_in_16384_constituents_go_there_and_back: [borrow_half, leave_half];
+    a40_a_gibibyte_is_lent_in_one_range: [borrow_half, leave_half];
+    a40_s36_t22_donated_pages_are_the_receivers: [borrow_half, leave_half, give_half, reclaim_half];
     a49_t20_reclaim_zeroes_every_page: [borrow_half, leave_half];
     s27_s35_memory_that_is_not_the_senders_is_refused: [borrow_half, leave_half];
     t12_t16_t20_t23_calls_out_of_order_are_refused: [borrow_half, leave_half];
@@ -39,6 +47,8 @@ const TWINS: [EndpointId; 2] = [EndpointId(0x8003), EndpointId(0x8004)];
 const PLACE: u64 = 0x2000_0000;
 /// Free memory of the normal world.
 const FREE: u64 = 0x5800_0000;
+/// A GiB of the normal world, from a multiple of a GiB on.
+const LARGE: u64 = 0x8000_0000;
 /// Page descriptor of stage 1: the output address is non-secure.
 const NON_SECURE: u64 = 1 << 5;
 const CLEAR: u32 = 1;
@@ -95,8 +105,8 @@ impl Send<'_> {
         (from..self.count).map(self.constituent)
     }
 
-    /// Makes it, in as many fragments as TX needs; the last answer.
-    fn make(&self, caller: &mut impl Caller, version: Version) -> Reply {
+    /// Writes it, as much as has room, to TX: the lengths of all and of that, and how many constituents are there.
+    fn encode(&self, sender: EndpointId, version: Version) -> ([u64; 2], u32) {
         let mut bytes = [0; PAGE_SIZE];
         let data = match self.function {
             Function::MemDonate => DataAccess::NotSpecified,
@@ -108,15 +118,31 @@ impl Send<'_> {
             constituent_count: self.count,
             page_count: self.constituents(0).map(|run| run.page_count).sum(),
         };
-        let header = self.header(caller.id());
+        let header = self.header(sender);
         let encoded = encode_for(version, &header, receivers, Some(region), &mut bytes);
         let encoded = encoded.expect("a page has room");
         MAILBOX
             .tx
             .write(0, bytes.into_iter().take(encoded.fragment_length as usize));
         let lengths = [encoded.total_length, encoded.fragment_length].map(u64::from);
-        let mut reply = caller.ffa(self.function, lengths);
-        let mut sent = encoded.constituents;
+        (lengths, encoded.constituents)
+    }
+
+    /// Makes it, in as many fragments as TX needs; the last answer.
+    fn make(&self, caller: &mut impl Caller, version: Version) -> Reply {
+        let prepared = self.encode(caller.id(), version);
+        self.issue(caller, prepared)
+    }
+
+    /// Makes what [`encode`](Self::encode) wrote to TX.
+    fn issue(&self, caller: &mut impl Caller, prepared: ([u64; 2], u32)) -> Reply {
+        let (lengths, sent) = prepared;
+        let reply = caller.ffa(self.function, lengths);
+        self.rest(caller, reply, sent)
+    }
+
+    /// The fragments that are asked for, when so many constituents are sent: the last answer.
+    fn rest(&self, caller: &mut impl Caller, mut reply: Reply, mut sent: u32) -> Reply {
         while reply.is(Function::MemFragRx) {
             let asked = fragment(&reply);
             let rest = self.constituents(sent).take(PAGE_SIZE / 16);
@@ -200,7 +226,10 @@ impl Borrow<'_> {
 
 /// Maps the partition's buffers and retrieves: the status, how many pages there are, in how many fragments they
 /// were told, and the address of the first. Each page is looked at and written to.
-fn borrow_half(world: &mut PartitionWorld, [handle, ids, how]: [u64; 3]) -> TestResult<[u64; 4]> {
+pub(crate) fn borrow_half(
+    world: &mut PartitionWorld,
+    [handle, ids, how]: [u64; 3],
+) -> TestResult<[u64; 4]> {
     world.call(rxtx_map(Width::W64)).succeeded()?;
     let version = world.version;
     let header = Header {
@@ -292,25 +321,37 @@ struct Look {
 impl Look {
     fn at(&mut self, run: Constituent) -> TestResult {
         self.first.get_or_insert(run.address);
-        for page in 0..u64::from(run.page_count) {
+        for page in looked_at(run) {
             let output = run.address + page * PAGE_SIZE as u64;
             let space = if self.non_secure { NON_SECURE } else { 0 };
             let window = stage1::window(0, output | stage1::PAGE | space);
-            let expected = self.base.map_or(0, |base| u64::from(base) + self.pages);
+            let number = self.pages + page;
+            let expected = self.base.map_or(0, |base| u64::from(base) + number);
             let found = memory::load(window);
             ensure!(
                 found == expected,
                 "page {output:#x} holds {found:#x}, not {expected:#x}"
             );
             memory::store(window, found + 1000);
-            self.pages += 1;
         }
+        self.pages += u64::from(run.page_count);
         Ok(())
     }
 }
 
+/// The pages of a constituent that both sides look at: all of them, or of very many every 4,096th and the last.
+fn looked_at(run: Constituent) -> impl Iterator<Item = u64> {
+    let count = u64::from(run.page_count);
+    let step = if count > 4096 { 4096 } else { 1 };
+    let last = (step > 1).then(|| count.saturating_sub(1));
+    (0..count).step_by(step).chain(last)
+}
+
 /// Relinquishes, and unmaps the partition's buffers: the status.
-fn leave_half(world: &mut PartitionWorld, [handle, flags, keep]: [u64; 3]) -> TestResult<[u64; 4]> {
+pub(crate) fn leave_half(
+    world: &mut PartitionWorld,
+    [handle, flags, keep]: [u64; 3],
+) -> TestResult<[u64; 4]> {
     let words = [handle, flags | 1 << 32, u64::from(world.id().0)];
     MAILBOX
         .tx
@@ -323,7 +364,10 @@ fn leave_half(world: &mut PartitionWorld, [handle, flags, keep]: [u64; 3]) -> Te
 }
 
 /// Lends two pages of its own, of which one is between them: the handle, and their addresses.
-fn lend_half(world: &mut PartitionWorld, [to, flags, _]: [u64; 3]) -> TestResult<[u64; 4]> {
+pub(crate) fn lend_half(
+    world: &mut PartitionWorld,
+    [to, flags, _]: [u64; 3],
+) -> TestResult<[u64; 4]> {
     world.call(rxtx_map(Width::W64)).succeeded()?;
     for (number, page) in (0..).zip(&OWN) {
         page.fill(0);
@@ -345,8 +389,45 @@ fn lend_half(world: &mut PartitionWorld, [to, flags, _]: [u64; 3]) -> TestResult
     Ok([handle.0, OWN[0].address(), OWN[2].address(), 0])
 }
 
+/// Donates the page at an address, or if that is 0 one of its own, which it fills: the handle, and the address.
+pub(crate) fn give_half(
+    world: &mut PartitionWorld,
+    [to, page, _]: [u64; 3],
+) -> TestResult<[u64; 4]> {
+    world.call(rxtx_map(Width::W64)).succeeded()?;
+    let [own, ..] = &OWN;
+    let address = if page == 0 { own.address() } else { page };
+    if page == 0 {
+        own.fill(0);
+        own.write(0, u64::to_le_bytes(500));
+    }
+    let send = Send {
+        function: Function::MemDonate,
+        to: &[EndpointId(to as u16)],
+        flags: 0,
+        count: 1,
+        constituent: &|_| Constituent {
+            address,
+            page_count: 1,
+        },
+    };
+    let version = world.version;
+    let reply = send.make(world, version);
+    world.ffa(Function::RxtxUnmap, []).succeeded()?;
+    Ok(match reply.error() {
+        Some(error) => [0, error as u32 as u64, 0, 0],
+        None => {
+            let handle = Handle::from_words(reply.x(2) as u32, reply.x(3) as u32);
+            [handle.0, address, 0, 0]
+        }
+    })
+}
+
 /// Reclaims what it lent: the status, and the first word of each page.
-fn reclaim_half(world: &mut PartitionWorld, [handle, flags, _]: [u64; 3]) -> TestResult<[u64; 4]> {
+pub(crate) fn reclaim_half(
+    world: &mut PartitionWorld,
+    [handle, flags, _]: [u64; 3],
+) -> TestResult<[u64; 4]> {
     let status = reclaim(world, Handle(handle), flags as u32)
         .error()
         .unwrap_or(0);
@@ -374,6 +455,14 @@ fn scattered(number: u32) -> Constituent {
     }
 }
 
+/// A GiB from [`LARGE`] on.
+fn gibibyte(_: u32) -> Constituent {
+    Constituent {
+        address: LARGE,
+        page_count: 1 << 18,
+    }
+}
+
 /// Three ranges of six pages, neither ascending nor side by side.
 fn ranges(number: u32) -> Constituent {
     let (page, page_count) = [(9, 1), (2, 3), (20, 2)][number as usize];
@@ -387,13 +476,13 @@ fn ranges(number: u32) -> Constituent {
 fn fill(send: &Send<'_>, base: u64) {
     let mut number = 0;
     for run in send.constituents(0) {
-        for page in 0..u64::from(run.page_count) {
+        for page in looked_at(run) {
             memory::store(
                 (run.address + page * PAGE_SIZE as u64) as usize,
-                base + number,
+                base + number + page,
             );
-            number += 1;
         }
+        number += u64::from(run.page_count);
     }
 }
 
@@ -401,11 +490,11 @@ fn fill(send: &Send<'_>, base: u64) {
 fn holds(send: &Send<'_>, base: Option<u64>) -> TestResult {
     let mut number = 0;
     for run in send.constituents(0) {
-        for page in 0..u64::from(run.page_count) {
+        for page in looked_at(run) {
             let found = memory::load((run.address + page * PAGE_SIZE as u64) as usize);
-            equal("a page", found, base.map_or(0, |base| base + number))?;
-            number += 1;
+            equal("a page", found, base.map_or(0, |base| base + number + page))?;
         }
+        number += u64::from(run.page_count);
     }
     Ok(())
 }
@@ -434,7 +523,7 @@ fn leaves(world: &mut NormalWorld, who: EndpointId, handle: Handle, flags: u32) 
     equal("the status of FFA_MEM_RELINQUISH", found, 0)
 }
 
-fn a43_three_partitions_read_and_write_what_the_normal_world_shares(
+pub(crate) fn a43_three_partitions_read_and_write_what_the_normal_world_shares(
     world: &mut NormalWorld,
 ) -> TestResult {
     let all = three(world)?;
@@ -464,7 +553,7 @@ fn a43_three_partitions_read_and_write_what_the_normal_world_shares(
     Ok(())
 }
 
-fn a41_t8_t9_a_partition_lends_and_finds_zeroes(world: &mut NormalWorld) -> TestResult {
+pub(crate) fn a41_t8_t9_a_partition_lends_and_finds_zeroes(world: &mut NormalWorld) -> TestResult {
     let [lender, borrower, _] = three(world)?;
     // Zeroed before: the send's flag. After: the retrieve's, or the relinquish's.
     for (send, retrieve, relinquish, base) in [
@@ -536,6 +625,62 @@ fn a44_f12_six_hundred_pages_go_through_buffers_of_one(world: &mut NormalWorld) 
     Ok(())
 }
 
+fn a44_sixty_four_mebibytes_in_16384_constituents_go_there_and_back(
+    world: &mut NormalWorld,
+) -> TestResult {
+    let who = world.tester(Role::Primary)?;
+    let send = Send {
+        function: Function::MemShare,
+        to: &[who],
+        flags: 0,
+        count: 16_384,
+        constituent: &scattered,
+    };
+    // 256 constituents in a page, some fewer in the first, which begins with the rest of the description.
+    whole(world, who, &send, 16_384, 65)
+}
+
+fn a40_a_gibibyte_is_lent_in_one_range(world: &mut NormalWorld) -> TestResult {
+    let who = world.tester(Role::Primary)?;
+    let send = Send {
+        function: Function::MemLend,
+        to: &[who],
+        flags: 0,
+        count: 1,
+        constituent: &gibibyte,
+    };
+    whole(world, who, &send, 1 << 18, 1)
+}
+
+/// `who` retrieves what the normal world sends, writes to it and gives it back.
+fn whole(
+    world: &mut NormalWorld,
+    who: EndpointId,
+    send: &Send<'_>,
+    count: u64,
+    told: u64,
+) -> TestResult {
+    fill(send, 7);
+    let version = world.version;
+    let handle = send.handle(world, version)?;
+    let borrow = Borrow {
+        handle,
+        sender: world.id(),
+        receivers: &[who],
+        flags: 0,
+        base: Some(7),
+        non_secure: true,
+    };
+    let [found, pages, fragments, _] = borrows(world, who, borrow)?;
+    equal("the status of FFA_MEM_RETRIEVE_REQ", found, 0)?;
+    equal("the pages", pages, count)?;
+    equal("the fragments", fragments, told)?;
+    reclaim(world, handle, 0).refused(FfaError::Denied)?;
+    leaves(world, who, handle, 0)?;
+    reclaim(world, handle, 0).succeeded()?;
+    holds(send, Some(1007))
+}
+
 fn a59_one_image_at_two_places_sees_the_same_addresses(world: &mut NormalWorld) -> TestResult {
     let [first, second] = TWINS;
     let other = world.tester(Role::Primary)?;
@@ -598,7 +743,92 @@ fn a59_one_image_at_two_places_sees_the_same_addresses(world: &mut NormalWorld) 
     Ok(())
 }
 
-fn a49_t20_reclaim_zeroes_every_page(world: &mut NormalWorld) -> TestResult {
+/// A page of the normal world's that it does not get back.
+const GIVEN: u64 = FREE + 0x07ff_f000;
+
+pub(crate) fn a40_s36_t22_donated_pages_are_the_receivers(world: &mut NormalWorld) -> TestResult {
+    let [first, second, _] = three(world)?;
+    // Between partitions: there and back.
+    let [handle, page, ..] = world.invoke(first, 2, [second.0.into(), 0, 0])?;
+    let early = Borrow {
+        handle: Handle(handle),
+        sender: first,
+        receivers: &[second],
+        flags: 0,
+        base: Some(500),
+        non_secure: false,
+    };
+    takes(world, second, early)?;
+    let [late, ..] = world.invoke(first, 3, [handle, 0, 0])?;
+    equal(
+        "T22: reclaimed after all",
+        late,
+        status(FfaError::InvalidParameters),
+    )?;
+    let [again, error, ..] = world.invoke(first, 2, [second.0.into(), page, 0])?;
+    equal("a handle", again, 0)?;
+    let denied = status(FfaError::Denied);
+    equal("S28: what is no longer its own", error, denied)?;
+    let [back, ..] = world.invoke(second, 2, [first.0.into(), page, 0])?;
+    let borrow = Borrow {
+        handle: Handle(back),
+        sender: second,
+        receivers: &[first],
+        base: Some(1500),
+        ..early
+    };
+    takes(world, first, borrow)?;
+    // From the normal world, and on to another partition.
+    let send = Send {
+        function: Function::MemDonate,
+        to: &[first],
+        flags: 0,
+        count: 1,
+        constituent: &|_| Constituent {
+            address: GIVEN,
+            page_count: 1,
+        },
+    };
+    fill(&send, 7);
+    let version = world.version;
+    let handle = send.handle(world, version)?;
+    let borrow = Borrow {
+        handle,
+        sender: world.id(),
+        receivers: &[first],
+        base: Some(7),
+        non_secure: true,
+        ..early
+    };
+    takes(world, first, borrow)?;
+    reclaim(world, handle, 0).refused(FfaError::InvalidParameters)?;
+    send.make(world, version).refused(FfaError::Denied)?;
+    let [handle, ..] = world.invoke(first, 2, [second.0.into(), GIVEN, 0])?;
+    let borrow = Borrow {
+        handle: Handle(handle),
+        sender: first,
+        receivers: &[second],
+        base: Some(1007),
+        ..borrow
+    };
+    takes(world, second, borrow)?;
+    holds(&send, Some(2007))
+}
+
+/// `who` takes a donated page, and does not get rid of it by FFA_MEM_RELINQUISH.
+fn takes(world: &mut NormalWorld, who: EndpointId, borrow: Borrow<'_>) -> TestResult {
+    let [found, pages, ..] = borrows(world, who, borrow)?;
+    equal("the status of FFA_MEM_RETRIEVE_REQ", found, 0)?;
+    equal("the pages", pages, 1)?;
+    let [found, ..] = world.invoke(who, 1, [borrow.handle.0, 0, 0])?;
+    equal(
+        "T16: relinquished",
+        found,
+        status(FfaError::InvalidParameters),
+    )
+}
+
+pub(crate) fn a49_t20_reclaim_zeroes_every_page(world: &mut NormalWorld) -> TestResult {
     let version = world.version;
     let [who, ..] = three(world)?;
     let to = [who];

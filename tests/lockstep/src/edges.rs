@@ -2,9 +2,9 @@
 //! Every edge of the small world, made on the real core: a walk that goes on to the nearest state with a call that
 //! was not made there yet, and begins anew where none can be reached.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use bulkhead_abi::Version;
 use bulkhead_model::call::Request;
@@ -30,12 +30,41 @@ pub struct Report {
 }
 
 /// What is known of a state.
+#[derive(Default)]
 struct State {
     /// Which of its calls are not made yet: those from here on.
     next: usize,
-    /// The calls that lead to another state, and which.
-    ways: Vec<(usize, u128)>,
+    /// Whether all are made.
+    done: bool,
+    /// The states that calls lead to, each once, and the number of the call.
+    ways: Vec<(usize, usize)>,
+    /// The shortest known way from the start: its length, and the last state and call.
+    depth: usize,
+    from: Option<(usize, usize)>,
 }
+
+/// How many states are looked at for one near by that has a call left. Else the walk begins anew.
+const NEAR: usize = 200;
+
+/// A hasher of what is a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u128");
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = (key >> 64) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Keys = BuildHasherDefault<AsItIs>;
 
 fn key(world: &World) -> u128 {
     let mut world = world.clone();
@@ -67,27 +96,51 @@ fn alphabet(world: &World) -> Vec<Letter> {
 /// A walk over everything.
 pub struct Tour {
     pair: Pair,
-    known: HashMap<u128, State>,
-    /// States of which all calls are made.
-    done: HashSet<u128>,
+    /// The number of each state in `states`.
+    numbers: HashMap<u128, usize, Keys>,
+    /// The first is the start.
+    states: Vec<State>,
+    /// States that had a call left when they were found.
+    open: Vec<usize>,
     report: Report,
 }
 
 fn pair() -> Pair {
     let mut world = world(1, u32::MAX);
     world.fragment = u32::MAX;
-    Pair::new(&world, &[Version::V1_2; 3], Quotas::default())
+    let quotas = Quotas {
+        partition: 12,
+        normal_world: 12,
+    };
+    Pair::new(&world, &[Version::V1_2; 3], quotas)
 }
 
 impl Tour {
     /// At the start.
     pub fn new() -> Self {
-        Self {
+        let mut tour = Self {
             pair: pair(),
-            known: HashMap::new(),
-            done: HashSet::new(),
+            numbers: HashMap::default(),
+            states: Vec::new(),
+            open: Vec::new(),
             report: Report::default(),
+        };
+        tour.number();
+        tour
+    }
+
+    /// The number of the state that the walk is in.
+    fn number(&mut self) -> usize {
+        let new = self.states.len();
+        let number = *self.numbers.entry(key(&self.pair.model)).or_insert(new);
+        if number == new {
+            self.states.push(State {
+                depth: usize::MAX,
+                ..State::default()
+            });
+            self.open.push(new);
         }
+        number
     }
 
     /// Makes every call in every state.
@@ -95,55 +148,63 @@ impl Tour {
     /// # Errors
     /// What differs.
     pub fn run(mut self) -> Result<Report, Divergence> {
-        let first = key(&self.pair.model);
+        self.states[0].depth = 0;
+        let mut here = 0;
         loop {
-            self.exhaust()?;
-            // The way to the nearest state that has a call left.
-            let here = key(&self.pair.model);
-            let way = match self.way(here) {
-                Some(way) => way,
-                None if here == first => break,
-                None => {
-                    self.pair = pair();
-                    self.report.worlds += 1;
-                    match self.way(first) {
-                        Some(way) => way,
-                        None => break,
-                    }
-                }
+            here = self.exhaust(here)?;
+            if let Some(way) = self.near(here) {
+                here = self.follow(here, &way)?;
+                continue;
+            }
+            let Some(open) = self.next_open() else {
+                break;
             };
-            for number in way {
-                let letter = alphabet(&self.pair.model).swap_remove(number);
-                self.make(&letter)?;
+            self.pair = pair();
+            self.report.worlds += 1;
+            let way = self.way(open);
+            here = self.follow(0, &way)?;
+            if here != open {
+                return Err("the same calls lead elsewhere".into());
             }
         }
-        self.report.states = self.known.len();
+        self.report.states = self.states.len();
         Ok(self.report)
     }
 
-    /// Makes the calls of this state, and of those that they lead to, as long as there is one left.
-    fn exhaust(&mut self) -> Result<(), Divergence> {
-        let mut here = key(&self.pair.model);
+    fn next_open(&mut self) -> Option<usize> {
+        while let Some(number) = self.open.last() {
+            if !self.states[*number].done {
+                return Some(*number);
+            }
+            self.open.pop();
+        }
+        None
+    }
+
+    /// Makes the calls of this state, and of those that they lead to, as long as there is one left. Where it ends.
+    fn exhaust(&mut self, mut here: usize) -> Result<usize, Divergence> {
         loop {
             let letters = alphabet(&self.pair.model);
-            let state = self.known.entry(here).or_insert(State {
-                next: 0,
-                ways: Vec::new(),
-            });
+            let state = &mut self.states[here];
             let number = state.next;
             let Some(letter) = letters.get(number) else {
-                self.done.insert(here);
-                return Ok(());
+                state.done = true;
+                return Ok(here);
             };
             state.next += 1;
             self.report.edges += 1;
             self.make(letter)?;
-            let after = key(&self.pair.model);
-            if after != here {
-                let state = self.known.get_mut(&here).expect("it is known");
-                state.ways.push((number, after));
-                here = after;
+            let after = self.number();
+            let depth = self.states[here].depth.saturating_add(1);
+            if depth < self.states[after].depth {
+                self.states[after].depth = depth;
+                self.states[after].from = Some((here, number));
             }
+            let ways = &mut self.states[here].ways;
+            if after != here && ways.iter().all(|(state, _)| *state != after) {
+                ways.push((after, number));
+            }
+            here = after;
         }
     }
 
@@ -155,28 +216,50 @@ impl Tour {
             .map_err(|what| format!("{letter:x?}\n{what}"))
     }
 
-    /// The numbers of the calls that lead from a state to the nearest one that has a call left.
-    fn way(&self, from: u128) -> Option<Vec<usize>> {
-        let mut before: HashMap<u128, (u128, usize)> = HashMap::new();
-        let mut queue = VecDeque::from([from]);
-        while let Some(here) = queue.pop_front() {
-            if !self.done.contains(&here) {
+    /// Makes the calls with these numbers. Where it ends.
+    fn follow(&mut self, mut here: usize, way: &[usize]) -> Result<usize, Divergence> {
+        for number in way {
+            let letter = alphabet(&self.pair.model).swap_remove(*number);
+            self.make(&letter)?;
+            here = self.number();
+        }
+        Ok(here)
+    }
+
+    /// The calls from the start to a state.
+    fn way(&self, mut to: usize) -> Vec<usize> {
+        let mut way = Vec::new();
+        while let Some((from, number)) = self.states[to].from {
+            way.push(number);
+            to = from;
+        }
+        way.reverse();
+        way
+    }
+
+    /// The calls that lead from a state to the nearest one that has a call left, if it is near.
+    fn near(&self, from: usize) -> Option<Vec<usize>> {
+        // Each with its place in the queue from which it was reached, and the call.
+        let mut queue = vec![(from, 0, 0)];
+        let mut at = 0;
+        while at < queue.len().min(NEAR) {
+            let (here, ..) = queue[at];
+            if !self.states[here].done {
                 let mut way = Vec::new();
-                let mut at = here;
-                while at != from {
-                    let (earlier, number) = before[&at];
+                while at != 0 {
+                    let (_, earlier, number) = queue[at];
                     way.push(number);
                     at = earlier;
                 }
                 way.reverse();
                 return Some(way);
             }
-            for (number, next) in &self.known[&here].ways {
-                if *next != from && !before.contains_key(next) {
-                    before.insert(*next, (here, *number));
-                    queue.push_back(*next);
+            for (next, number) in &self.states[here].ways {
+                if queue.len() < NEAR && queue.iter().all(|(state, ..)| state != next) {
+                    queue.push((*next, at, *number));
                 }
             }
+            at += 1;
         }
         None
     }

@@ -9,4 +9,5 @@ mod machine;
 mod outcome;
 pub mod pair;
 mod real;
+mod tables;
 pub mod walk;

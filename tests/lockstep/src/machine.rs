@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The hardware below the core: real tables and a real pool, mailboxes, and contents of pages. No time passes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -71,6 +71,8 @@ pub struct Shared {
     pub balloon: Vec<Pa>,
     /// An allocation failed since this was cleared.
     pub refused: bool,
+    /// The core has asked how many pages there are.
+    pub asked: Cell<bool>,
     /// An interrupt comes while S-EL2 zeroes.
     pub interrupts: bool,
 }
@@ -240,7 +242,9 @@ impl Hardware for Machine {
     }
 
     fn pages_left(&self, account: usize) -> usize {
-        self.0.borrow().memory.pages_left(account)
+        let shared = self.0.borrow();
+        shared.asked.set(true);
+        shared.memory.pages_left(account)
     }
 
     fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {

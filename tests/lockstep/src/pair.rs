@@ -10,6 +10,7 @@ use bulkhead_core::hardware::Run;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa};
 use bulkhead_mm::attrs::{MemoryType, Space};
 use bulkhead_mm::owner::{self, PageState};
+use bulkhead_mm::table::ENTRIES;
 use bulkhead_model::call::{Call, Oracle, Outcome, Request, Response, Send};
 use bulkhead_model::check::{Case, Rules};
 use bulkhead_model::explore::Letter;
@@ -21,6 +22,7 @@ use bulkhead_sim::memory::Quotas;
 use crate::encode::{self, Encoded};
 use crate::outcome::{Answer, Description, answer};
 use crate::real::{self, Real, content, map};
+use crate::tables::{SPACES, Tables};
 
 /// Both.
 pub struct Pair {
@@ -35,9 +37,14 @@ pub struct Pair {
     base: usize,
     /// How many calls the core has served.
     pub served: usize,
+    /// How many of them an allocation failed in, which it was made to.
+    pub injected: usize,
     /// Counts the steps, to choose among what the model leaves open.
     calls: usize,
+    tables: Tables,
 }
+
+type Table = [u64; ENTRIES];
 
 /// What differs.
 pub type Divergence = String;
@@ -63,6 +70,7 @@ impl Pair {
         }
         let real = Real::new(&model, versions, quotas);
         let base = real.shared.borrow().memory.pool.used();
+        let tables = Tables::new(model.pages.keys().copied());
         Self {
             owners: model.pages.values().map(|page| page.owner).collect(),
             model,
@@ -70,7 +78,9 @@ impl Pair {
             handles: HashMap::new(),
             base,
             served: 0,
+            injected: 0,
             calls: 0,
+            tables,
         }
     }
 
@@ -116,9 +126,7 @@ impl Pair {
 
     /// Makes a step of the model alone.
     fn advance(&mut self, letter: &Letter, oracle: Oracle) -> Outcome {
-        let (next, outcome) = Rules::default().step(&self.model, letter.core, &letter.call, oracle);
-        self.model = next;
-        outcome
+        Rules::default().act(&mut self.model, letter.core, &letter.call, oracle)
     }
 
     fn touch(&mut self, letter: &Letter, number: u64, write: bool) -> Result<(), Divergence> {
@@ -195,50 +203,15 @@ impl Pair {
 
     fn call(&mut self, letter: &Letter) -> Result<(), Divergence> {
         let call = &letter.call;
-        let from = call.from;
-        let slot = self.real.core(from);
         let encoded = self.encode(call);
-        {
-            let mut shared = self.real.shared.borrow_mut();
-            if let Some(mailbox) = &mut shared.mailboxes[slot] {
-                let length = encoded.tx.len().min(mailbox.tx.len());
-                mailbox.tx[..length].copy_from_slice(&encoded.tx[..length]);
-            }
-            shared.refused = false;
-            shared.interrupts = letter.oracle.interrupt;
-            if letter.oracle.no_memory {
-                shared.inflate(self.real.account(from), self.calls % 4);
-            }
-        }
-        let before = letter.oracle.no_memory.then(|| self.dump());
-        self.served += 1;
-        let mut answered = self.real.call(from, &encoded.registers);
-        while answered.is_none() {
-            // Zeroing that was interrupted goes on with the same call.
-            if !self.real.shared.borrow().interrupts {
-                return Err("interrupted by nothing".into());
-            }
-            self.real.shared.borrow_mut().interrupts = self.calls.is_multiple_of(3);
-            self.calls += 1;
-            answered = self.real.call(from, &encoded.registers);
-        }
-        let answer = {
-            let shared = self.real.shared.borrow();
-            let rx = shared.mailboxes[slot]
-                .as_ref()
-                .map(|mailbox| &mailbox.rx[..]);
-            answer(answered, rx, self.version(from))
+        let answer = if letter.oracle.no_memory {
+            self.without_memory(letter, &encoded)?
+        } else {
+            self.answer(letter, &encoded)?
         };
         let no_memory = answer == Answer::Error(FfaError::NoMemory);
-        if no_memory
-            && let Some(before) = before
-            && before != self.dump()
-        {
-            return Err("NO_MEMORY changed something".into());
-        }
-        self.real.shared.borrow_mut().deflate();
         let full = self.model.slots.iter().all(|slot| slot.live.is_some());
-        if no_memory && !letter.oracle.no_memory && !full {
+        if no_memory && self.scarce() == (false, false) && !full {
             return Err("NO_MEMORY, of which there is enough".into());
         }
         let oracle = Oracle {
@@ -251,18 +224,80 @@ impl Pair {
         self.compare()
     }
 
-    /// What a refused call may not change: tables, words of records, and who has how many pages.
-    fn dump(&self) -> String {
-        let shared = self.real.shared.borrow();
-        let mut text = format!("{}\n", shared.memory.pool);
-        for spaces in &shared.memory.spaces {
-            for space in spaces {
-                space.walk(&shared.memory.words, |mapping| {
-                    text += &format!("{mapping:x?}\n");
-                });
+    /// Makes a call in which the first allocation fails, then again in which the second does, and so on until none
+    /// does. Its last answer.
+    fn without_memory(&mut self, letter: &Letter, encoded: &Encoded) -> Result<Answer, Divergence> {
+        let account = self.real.account(letter.call.from);
+        // The tables were read after the call before this one.
+        let before = self.dump();
+        for pages in 0.. {
+            let spare = self.real.shared.borrow().memory.pages_left(account) > pages;
+            self.real.shared.borrow_mut().inflate(account, pages);
+            let answer = self.answer(letter, encoded)?;
+            self.real.shared.borrow_mut().deflate();
+            let no_memory = answer == Answer::Error(FfaError::NoMemory);
+            let (refused, asked) = self.scarce();
+            if refused && !no_memory {
+                return Err(format!("an allocation failed: {answer:x?}"));
+            }
+            // The core may also ask first how many pages there are.
+            if !(spare && (refused || asked && no_memory)) {
+                return Ok(answer);
+            }
+            self.injected += 1;
+            self.compare()
+                .map_err(|what| format!("after NO_MEMORY: {what}"))?;
+            if before != self.dump() {
+                return Err("NO_MEMORY changed something".into());
             }
         }
-        text
+        unreachable!("pages are finite")
+    }
+
+    /// Whether an allocation failed in the last call, and whether the core asked how many pages there are.
+    fn scarce(&self) -> (bool, bool) {
+        let shared = self.real.shared.borrow();
+        (shared.refused, shared.asked.get())
+    }
+
+    /// Makes a call, again and again as long as interrupts come. What it answers.
+    fn answer(&mut self, letter: &Letter, encoded: &Encoded) -> Result<Answer, Divergence> {
+        let from = letter.call.from;
+        let slot = self.real.core(from);
+        {
+            let mut shared = self.real.shared.borrow_mut();
+            if let Some(mailbox) = &mut shared.mailboxes[slot] {
+                let length = encoded.tx.len().min(mailbox.tx.len());
+                mailbox.tx[..length].copy_from_slice(&encoded.tx[..length]);
+            }
+            shared.refused = false;
+            shared.asked.set(false);
+            shared.interrupts = letter.oracle.interrupt;
+        }
+        self.served += 1;
+        let mut answered = self.real.call(from, &encoded.registers);
+        while answered.is_none() {
+            // Zeroing that was interrupted goes on with the same call.
+            if !self.real.shared.borrow().interrupts {
+                return Err("interrupted by nothing".into());
+            }
+            self.real.shared.borrow_mut().interrupts = self.calls.is_multiple_of(3);
+            self.calls += 1;
+            answered = self.real.call(from, &encoded.registers);
+        }
+        let shared = self.real.shared.borrow();
+        let rx = shared.mailboxes[slot]
+            .as_ref()
+            .map(|mailbox| &mailbox.rx[..]);
+        Ok(answer(answered, rx, self.version(from)))
+    }
+
+    /// What a refused call may not change: every word of the tables, and who has how many pages.
+    fn dump(&self) -> (String, Vec<(Pa, Table)>) {
+        let shared = self.real.shared.borrow();
+        let words = &shared.memory.words;
+        let tables = self.tables.all().map(|table| (table, *words.page(table)));
+        (shared.memory.pool.to_string(), tables.collect())
     }
 
     /// Of memory that breaks several rules, any of them is named.
@@ -369,9 +404,16 @@ impl Pair {
     ///
     /// # Errors
     /// The first page that differs.
-    pub fn compare(&self) -> Result<(), Divergence> {
+    pub fn compare(&mut self) -> Result<(), Divergence> {
+        self.tables.read(&self.real.shared.borrow().memory)?;
+        let alive = |id: &Id| self.model.parties[&id.domain()].alive;
+        let alive: Vec<(usize, Domain)> = (0..)
+            .zip(&self.real.ids)
+            .filter(|(_, id)| alive(id))
+            .map(|(index, id)| (index, id.domain()))
+            .collect();
         for (number, page) in &self.model.pages {
-            self.page(*number, page)?;
+            self.page(*number, page, &alive)?;
         }
         // Tables stay for pages that were donated.
         let owners = self.model.pages.values().map(|page| page.owner);
@@ -384,23 +426,20 @@ impl Pair {
         Ok(())
     }
 
-    fn page(&self, number: u64, page: &Page) -> Result<(), Divergence> {
+    fn page(&self, number: u64, page: &Page, alive: &[(usize, Domain)]) -> Result<(), Divergence> {
         let differs = |what: &str, model: &dyn std::fmt::Debug, core: &dyn std::fmt::Debug| {
             Err(format!(
                 "page {number}: {what}: model {model:x?}, core {core:x?}"
             ))
         };
         let own = real::space(page.space);
-        for (index, id) in self.real.ids.iter().enumerate() {
-            if !self.model.parties[&id.domain()].alive {
-                continue;
-            }
-            let expected = page.map.get(&id.domain());
-            for space in [Space::Secure, Space::NonSecure] {
-                let found = self.lookup(index, space, number);
+        for (index, domain) in alive {
+            let expected = page.map.get(domain);
+            for (place, space) in SPACES.into_iter().enumerate() {
+                let found = self.tables.run(*index, place, number);
                 let expected = expected.filter(|_| space == own);
                 if !maps(number, expected, found) {
-                    return differs("mapping", &(id, expected), &(space, found));
+                    return differs("mapping", &(domain, expected), &(space, found));
                 }
             }
         }

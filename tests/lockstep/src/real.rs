@@ -2,7 +2,7 @@
 //! The real core in a world like one of the model: each partition runs on a core of its own, where it makes its
 //! calls, and the normal world on the first one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bulkhead_abi::partition_info::Properties;
@@ -12,7 +12,7 @@ use bulkhead_core::hardware::VcpuContext;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Partition, PartitionConfig, Service};
+use bulkhead_core::partition::{Level, Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, RegionKind};
 use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -88,6 +88,7 @@ fn config(id: Id, version: Version, world: &World) -> PartitionConfig {
         .collect();
     PartitionConfig {
         id: EndpointId(id.0),
+        level: Level::SEl1,
         name: "partition",
         services: vec![Service {
             uuid: Uuid([u8::try_from(id.0 & 0xff).expect("a byte"); 16]),
@@ -183,6 +184,7 @@ impl Real {
             mailboxes: (0..=ids.len()).map(|_| None).collect(),
             balloon: Vec::new(),
             refused: false,
+            asked: Cell::new(false),
             interrupts: false,
         }));
         let mut real = Self {

@@ -50,11 +50,11 @@ impl Walk {
         Pair::new(&self.world, &self.versions, self.quotas)
     }
 
-    /// Makes all steps; how many calls the core has served.
+    /// Makes all steps; how many calls the core has served, and in how many of them an allocation was made to fail.
     ///
     /// # Errors
     /// What differs, and the fewest of the calls that were found to lead there.
-    pub fn run(mut self) -> Result<usize, Divergence> {
+    pub fn run(mut self) -> Result<(usize, usize), Divergence> {
         let mut pair = self.pair();
         pair.compare()?;
         let mut made = Vec::new();
@@ -71,7 +71,7 @@ impl Walk {
                 ));
             }
         }
-        Ok(pair.served)
+        Ok((pair.served, pair.injected))
     }
 
     /// Leaves out what is not needed to differ.

@@ -30,7 +30,9 @@ fn normal_world_receivers(send: &Send) -> usize {
 fn are_pages(constituents: &[Constituent]) -> bool {
     constituents.iter().all(|run| {
         let end = (run.address).checked_add(u64::from(run.count) * PAGE_SIZE);
-        run.count != 0 && run.address.is_multiple_of(PAGE_SIZE) && end.is_some()
+        run.count != 0
+            && run.address.is_multiple_of(PAGE_SIZE)
+            && end.is_some_and(|end| end <= 1 << 52)
     })
 }
 
@@ -76,7 +78,7 @@ pub const HEADER: &[Check<Send>] = &[
     ),
     row(
         "S11",
-        "no empty constituent, aligned (S12), no wrap (S13)",
+        "no empty constituent, aligned (S12), within 52 bits (S13)",
         InvalidParameters,
         |case| are_pages(&case.call.constituents),
     ),

@@ -25,32 +25,35 @@ impl Rules {
         oracle: Oracle,
     ) -> (World, Outcome) {
         let mut next = world.clone();
-        if world
-            .parties
-            .get(&call.from)
-            .is_none_or(|party| !party.alive)
-        {
-            return (next, Outcome::Fault);
+        let outcome = self.act(&mut next, core, call, oracle);
+        (next, outcome)
+    }
+
+    /// [`step`](Self::step) on a world that nobody needs as it was.
+    pub fn act(&self, world: &mut World, core: usize, call: &Call, oracle: Oracle) -> Outcome {
+        let alive = (world.parties.get(&call.from)).is_some_and(|party| party.alive);
+        if !alive {
+            return Outcome::Fault;
         }
         let from = call.from;
         let outcome = match &call.request {
-            Request::Send(call) => self.send(&mut next, from, call, oracle),
-            Request::FragTx(call) => self.frag_tx(&mut next, from, call, oracle),
-            Request::Retrieve(call) => self.retrieve(&mut next, from, call, oracle),
-            Request::FragRx(call) => self.frag_rx(&mut next, from, call, oracle),
-            Request::Relinquish(call) => self.relinquish(&mut next, from, call, oracle),
-            Request::Reclaim(call) => self.reclaim(&mut next, from, call, oracle),
-            Request::RxRelease => rx_release(&mut next, from),
-            Request::RxtxMap { rx, tx } => rxtx_map(&mut next, from, *rx, *tx),
-            Request::RxtxUnmap => rxtx_unmap(&mut next, from),
-            Request::Death => self.death(&mut next, from),
-            Request::VmDestroyed(id) => self.vm_destroyed(&mut next, from, *id),
-            Request::Touch { page, write } => touch(&mut next, core, from, *page, *write),
+            Request::Send(call) => self.send(world, from, call, oracle),
+            Request::FragTx(call) => self.frag_tx(world, from, call, oracle),
+            Request::Retrieve(call) => self.retrieve(world, from, call, oracle),
+            Request::FragRx(call) => self.frag_rx(world, from, call, oracle),
+            Request::Relinquish(call) => self.relinquish(world, from, call, oracle),
+            Request::Reclaim(call) => self.reclaim(world, from, call, oracle),
+            Request::RxRelease => rx_release(world, from),
+            Request::RxtxMap { rx, tx } => rxtx_map(world, from, *rx, *tx),
+            Request::RxtxUnmap => rxtx_unmap(world, from),
+            Request::Death => self.death(world, from),
+            Request::VmDestroyed(id) => self.vm_destroyed(world, from, *id),
+            Request::Touch { page, write } => touch(world, core, from, *page, *write),
         };
         if !self.makes(Mistake::NoInvalidation) {
-            effect::invalidate(&mut next);
+            effect::invalidate(world);
         }
-        (next, outcome)
+        outcome
     }
 
     fn send(&self, world: &mut World, from: Domain, call: &Send, oracle: Oracle) -> Outcome {

@@ -13,10 +13,11 @@ use bulkhead_cases::normal_world::rxtx_map;
 use bulkhead_cases::outcome::TestResult;
 use bulkhead_cases::partition_list::{COUNT_ONLY, get, request};
 use bulkhead_cases::protocol::{Caller, command, echo};
-use bulkhead_cases::{NormalWorld, bench, windows};
+use bulkhead_cases::{NormalWorld, bench, cost, windows};
 use bulkhead_payload::{Conduit, Reply, Request, Text, call, println};
 
 /// Makes all calls and prints their names.
+#[inline(never)]
 pub fn run(version: Version) {
     match NormalWorld::start(version) {
         Err(no_spmc) => println!("[bench-skipped] no SPMC: {}", crate::reason(&no_spmc)),
@@ -39,7 +40,7 @@ type Window = fn(&mut NormalWorld, EndpointId) -> TestResult;
 
 struct Bench<'a> {
     world: &'a mut NormalWorld,
-    lines: ArrayVec<Text, 32>,
+    lines: ArrayVec<Text, 80>,
 }
 
 impl Bench<'_> {
@@ -139,12 +140,21 @@ impl Bench<'_> {
                 Err(why) => self.push(format_args!("[bench-skipped] {name}: {why}")),
             }
         }
+        self.world.map_mailbox(Width::W64);
+        for form in &cost::FORMS {
+            self.share(first, form, "");
+        }
+        match cost::endure(self.world, first) {
+            Ok(()) => self.share(first, &cost::FORMS[0], "_at_last"),
+            Err(why) => self.push(format_args!("[bench-skipped] mem_endure: {why}")),
+        }
         let Some(&second) = echoing.get(1) else {
             self.push(format_args!(
                 "[bench-skipped] messages between partitions: only {first} answers"
             ));
             return;
         };
+        self.strangers(first, second);
         for (name, width) in [
             ("partition_message_32", Width::W32),
             ("partition_message_64", Width::W64),
@@ -162,6 +172,39 @@ impl Bench<'_> {
                 [0; 5],
             );
             self.twice(name, message, |_| {}, |reply| reply.is(Function::Error));
+        }
+    }
+
+    /// The calls of a share with a borrower.
+    fn share(&mut self, borrower: EndpointId, form: &cost::Form, suffix: &str) {
+        match cost::windows(self.world, borrower, form) {
+            Ok(()) => {
+                for call in cost::CALLS {
+                    self.push(format_args!("[bench] mem_{call}_{}{suffix}", form.name));
+                }
+            }
+            Err(why) => self.push(format_args!(
+                "[bench-skipped] mem_{}{suffix}: {why}",
+                form.name
+            )),
+        }
+    }
+
+    /// A partition tries the handle of others, and handles of nobody.
+    fn strangers(&mut self, borrower: EndpointId, stranger: EndpointId) {
+        if let Err(why) = cost::strangers(self.world, borrower, stranger, true) {
+            self.push(format_args!(
+                "[bench-skipped] mem_with_a_handle_of_others: {why}"
+            ));
+            return;
+        }
+        for call in cost::STRANGE {
+            self.push(format_args!("[bench] mem_{call}_with_a_handle_of_others"));
+            for number in 1..cost::HANDLES {
+                self.push(format_args!(
+                    "[bench] mem_{call}_with_a_handle_of_nobody_{number}"
+                ));
+            }
         }
     }
 

@@ -81,6 +81,7 @@ fn start(command: &Command) -> TestResult<NormalWorld> {
     Ok(world)
 }
 
+#[inline(never)]
 fn tests(command: &Command) -> Totals {
     let filter = command.filter.as_str();
     if runner::selected(command.cases.clone(), filter)
@@ -101,6 +102,7 @@ fn tests(command: &Command) -> Totals {
     )
 }
 
+#[inline(never)]
 fn suite(command: &Command) -> Totals {
     let suite = configurations::suite(command.first_word()).unwrap_or_default();
     let mut world = start(command);
@@ -120,6 +122,7 @@ fn other_cores_come_on() -> TestResult {
 }
 
 /// The SPMC refused its manifest; the normal world runs all the same, and is told so.
+#[inline(never)]
 fn bad_spmc(command: &Command) -> Totals {
     let result = match NormalWorld::ask_version(command.version) {
         Err(NoSpmc::Refused(value)) => {

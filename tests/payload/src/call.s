@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// payload_call_smc(registers), payload_call_hvc(registers): loads x0–x30 from the 31 values at x0, makes the call, and
-// stores x0–x30 there again. Only SP is relied on across the call. Returns DAIF as the call left it.
+// payload_call_smc(registers), payload_call_hvc(registers), payload_call_svc(registers): loads x0–x30 from the 31 values at x0, makes the call, and
+// stores x0–x30 there again. Only SP is relied on across the call. Returns DAIF as the call left it; S-EL0 cannot see it: 0.
 
-    .macro payload_call name, instruction
+    .macro payload_call name, instruction, masks
     .global \name
 \name:
     stp     x29, x30, [sp, #-112]!
@@ -55,10 +55,11 @@
     ldp     x21, x22, [sp, #32]
     ldp     x19, x20, [sp, #16]
     ldp     x29, x30, [sp], #112
-    mrs     x0, daif
+    \masks
     ret
     .endm
 
     .section .text.call, "ax"
-    payload_call payload_call_smc, smc
-    payload_call payload_call_hvc, hvc
+    payload_call payload_call_smc, smc, "mrs x0, daif"
+    payload_call payload_call_hvc, hvc, "mrs x0, daif"
+    payload_call payload_call_svc, svc, "mov x0, xzr"

@@ -12,7 +12,7 @@ pub fn now() -> u64 {
     // SAFETY: reads a register that has no side effect; ISB keeps the read in its place.
     unsafe {
         match exception_level() {
-            ExceptionLevel::El1 => {
+            ExceptionLevel::El0 | ExceptionLevel::El1 => {
                 asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack))
             }
             ExceptionLevel::El2 => {

@@ -2,7 +2,7 @@
 //! From the first instruction to a Rust function: relocation, memory, stack and vectors.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bulkhead_abi::Registers;
 
@@ -10,22 +10,55 @@ use crate::exception;
 
 /// How many cores, or execution contexts of a partition, have a stack.
 pub const CORES: usize = 8;
-/// The size of a stack, in bytes.
-pub const STACK_SIZE: usize = 32 * 1024;
+/// The size of the first stack, in bytes: a test in the normal world holds much.
+const FIRST_STACK_SIZE: usize = 64 * 1024;
+/// The size of each other stack, in bytes.
+const STACK_SIZE: usize = 32 * 1024;
+/// The lowest words of a stack, which nothing may ever write.
+const STACK_END: usize = 64;
 
-global_asm!(include_str!("entry.s"), stack_size = const STACK_SIZE, cores = const CORES);
+global_asm!(
+    include_str!("entry.s"),
+    first_stack_size = const FIRST_STACK_SIZE,
+    stack_size = const STACK_SIZE,
+    cores = const CORES,
+);
 
 #[repr(C, align(4096))]
-struct Stacks([[u8; STACK_SIZE]; CORES]);
+struct Stacks {
+    first: [u64; FIRST_STACK_SIZE / 8],
+    others: [[u64; STACK_SIZE / 8]; CORES - 1],
+}
 
-/// Only the entry code takes its address.
+/// The entry code takes its address.
 #[unsafe(no_mangle)]
-static mut payload_stacks: Stacks = Stacks([[0; STACK_SIZE]; CORES]);
+static mut payload_stacks: Stacks = Stacks {
+    first: [0; FIRST_STACK_SIZE / 8],
+    others: [[0; STACK_SIZE / 8]; CORES - 1],
+};
+
+/// The core, or execution context, that used more stack than there is.
+pub fn stack_overflow() -> Option<usize> {
+    let first = (&raw const payload_stacks).cast::<u64>();
+    (0..CORES).find(|&core| {
+        let words = match core {
+            0 => 0,
+            _ => (FIRST_STACK_SIZE + (core - 1) * STACK_SIZE) / 8,
+        };
+        // SAFETY: the words are in `payload_stacks`, and no stack that fits its place reaches them.
+        (0..STACK_END).any(|word| unsafe { first.add(words + word).read_volatile() } != 0)
+    })
+}
 
 /// Written by the entry code before .bss is cleared, so it must not be there.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.entry")]
 static mut payload_entry_registers: Registers = Registers::ZERO;
+
+/// Written by the entry code at S-EL0 alone, as the registers.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.entry")]
+static payload_at_el0: AtomicBool = AtomicBool::new(false);
 
 /// What a payload was started with.
 pub type EntryState = Registers;
@@ -44,7 +77,9 @@ macro_rules! entry {
 /// The exception level that the payload runs at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExceptionLevel {
-    /// A partition.
+    /// A partition at S-EL0.
+    El0,
+    /// A partition at S-EL1.
     El1,
     /// The normal world.
     El2,
@@ -52,6 +87,9 @@ pub enum ExceptionLevel {
 
 /// The exception level that the payload runs at.
 pub fn exception_level() -> ExceptionLevel {
+    if payload_at_el0.load(Ordering::Relaxed) {
+        return ExceptionLevel::El0;
+    }
     let current: u64;
     // SAFETY: reads a register that has no side effect.
     unsafe { asm!("mrs {}, CurrentEL", out(reg) current, options(nomem, nostack)) };
@@ -78,6 +116,7 @@ pub fn affinity() -> u64 {
 pub fn core_index() -> usize {
     let index: usize;
     match exception_level() {
+        ExceptionLevel::El0 => 0,
         ExceptionLevel::El1 => affinity() as usize % CORES,
         ExceptionLevel::El2 => {
             // SAFETY: reads a register that `payload_prepare_core` writes.
@@ -132,6 +171,8 @@ extern "C" fn payload_secondary_main(index: usize) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn payload_prepare_core(index: usize) {
     match exception_level() {
+        // No vectors either: whatever it may not do ends it.
+        ExceptionLevel::El0 => return,
         ExceptionLevel::El1 => {
             /// CPACR_EL1.FPEN: FP and SIMD do not trap.
             const FPEN: u64 = 3 << 20;

@@ -122,6 +122,7 @@ pub fn install_vectors() {
     // SAFETY: the vectors are aligned and keep all registers.
     unsafe {
         match exception_level() {
+            ExceptionLevel::El0 => {}
             ExceptionLevel::El1 => {
                 asm!("msr vbar_el1, {}", "isb", in(reg) vectors, options(nostack))
             }

@@ -52,5 +52,6 @@ pub fn holds_across(conduit: Conduit, x: [u64; 18]) -> bool {
     match conduit {
         Conduit::Smc => across!("smc #0", x),
         Conduit::Hvc => across!("hvc #0", x),
+        Conduit::Svc => across!("svc #0", x),
     }
 }

@@ -36,6 +36,7 @@ pub mod sve;
 pub mod system_register;
 pub mod text;
 pub mod timers;
+pub mod virtual_interrupts;
 
 pub use call::{Conduit, call};
 pub use entry::EntryState;

@@ -20,7 +20,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     }
     match exception_level() {
         ExceptionLevel::El2 => psci::system_off(),
-        ExceptionLevel::El1 => abort(),
+        ExceptionLevel::El0 | ExceptionLevel::El1 => abort(),
     }
 }
 

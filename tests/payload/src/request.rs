@@ -8,6 +8,7 @@ use bulkhead_abi::function::{self, Call};
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
 
 use crate::call::{Conduit, call};
+use crate::entry::{ExceptionLevel, exception_level};
 
 /// The arguments of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +103,11 @@ impl Request {
     }
 }
 
+/// PSTATE.DAIF, which S-EL0 cannot see.
 fn interrupt_masks() -> u64 {
+    if exception_level() == ExceptionLevel::El0 {
+        return 0;
+    }
     let daif: u64;
     // SAFETY: reads a register that has no side effect.
     unsafe { core::arch::asm!("mrs {}, daif", out(reg) daif, options(nomem, nostack)) };

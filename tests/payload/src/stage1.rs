@@ -5,6 +5,7 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+use crate::entry::{ExceptionLevel, exception_level};
 use crate::memory::PAGE_SIZE;
 
 /// How many descriptors a table has.
@@ -77,8 +78,11 @@ pub fn root() -> &'static Table {
     &ROOT
 }
 
-/// Makes the tables, and turns the MMU on.
+/// Makes the tables, and turns the MMU on. S-EL0 has tables of Bulkhead's.
 pub fn enable() {
+    if exception_level() == ExceptionLevel::El0 {
+        return;
+    }
     for gigabyte in 0..IDENTITY {
         ROOT.set(gigabyte, (gigabyte as u64) << 30 | BLOCK);
     }
@@ -87,8 +91,12 @@ pub fn enable() {
     registers(ROOT.address(), TCR, MAIR, SCTLR);
 }
 
-/// Aims window `index` with a page descriptor; returns the window's address.
+/// Aims window `index` with a page descriptor; returns the window's address: at S-EL0 where the page is.
 pub fn window(index: usize, descriptor: u64) -> usize {
+    if exception_level() == ExceptionLevel::El0 {
+        const ADDRESS: u64 = 0xffff_ffff_f000;
+        return (descriptor & ADDRESS) as usize;
+    }
     LEVEL_3.set(index, descriptor);
     WINDOWS + index * PAGE_SIZE
 }
@@ -119,6 +127,9 @@ pub fn registers(ttbr0: u64, tcr: u64, mair: u64, sctlr: u64) {
 
 /// Turns the MMU off again.
 pub fn disable() {
+    if exception_level() == ExceptionLevel::El0 {
+        return;
+    }
     // SAFETY: code and data are mapped to themselves.
     unsafe {
         asm!("dsb sy", "msr sctlr_el1, {}", "isb", in(reg) SCTLR & !0x1005, options(nostack))

@@ -84,6 +84,8 @@ pub fn enable() -> usize {
     // but for SVE.
     unsafe {
         match exception_level() {
+            // It does not have SVE.
+            ExceptionLevel::El0 => {}
             ExceptionLevel::El1 => asm!(
                 "msr cpacr_el1, {cpacr}",
                 "isb",

@@ -17,7 +17,7 @@ use bulkhead_core::hardware::SystemRegister;
 use bulkhead_core::interrupt::owner::{self, Owned};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::partition::{Health, Level, Partition, PartitionConfig, Service};
 use bulkhead_core::region::Region;
 use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -215,6 +215,7 @@ fn config(index: usize, spec: Spec) -> PartitionConfig {
     const SERVICES: [[Service; 1]; 4] = [service(1), service(2), service(3), service(4)];
     PartitionConfig {
         id: id(index),
+        level: Level::SEl1,
         name: ["one", "two", "three", "four"][index],
         services: &SERVICES[index],
         image_uuid: Uuid::NIL,

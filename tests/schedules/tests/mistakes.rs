@@ -386,7 +386,7 @@ const MISTAKES: [Mistake; 46] = [
         name: "MEM_RECLAIM: the slot is unlocked between the look at receivers and the pages",
         file: "share/release.rs",
         right: "if !filling {\n            let cleared = if clears {",
-        wrong: "if made!() { drop(locked); locked = self.shares.find(call.handle).ok_or(InvalidParameters)?; } \
+        wrong: "if made!() { drop(locked); locked = self.shares.find(call.handle, domain.bit()).ok_or(InvalidParameters)?; } \
                 let share = locked.share()?; if !filling { let cleared = if clears {",
         scenario: "t21_a_reclaim_races_a_retrieve",
         says: "failed: T21",
@@ -502,6 +502,7 @@ fn copy_workspace(root: &Path, copy: &Path) {
     let packages = [
         "src/abi",
         "src/mm",
+        "src/vgic",
         "src/core",
         "tests/sim",
         "tests/schedules",

@@ -485,6 +485,16 @@ impl Hardware for Machine {
         self.memory(|memory| memory.forget(partition, space, ipa, bytes));
     }
 
+    fn protect(
+        &mut self,
+        partition: usize,
+        address: u64,
+        bytes: u64,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        self.memory(|memory| memory.protect(partition, address, bytes, permissions))
+    }
+
     fn zero(&mut self, space: Space, range: PageRange) -> Result<(), CopyFault> {
         let (zeroed, interrupted) = self.memory(|memory| {
             let interrupted = memory.interrupts != 0;
@@ -494,6 +504,16 @@ impl Hardware for Machine {
         self.pending
             .extend(interrupted.then_some(Pending::NonSecure));
         zeroed
+    }
+
+    fn read_pages(
+        &mut self,
+        space: Space,
+        range: PageRange,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), CopyFault> {
+        self.memory(|memory| memory.read_pages(space, range, offset, to))
     }
 
     fn interrupt_is_pending(&self) -> bool {

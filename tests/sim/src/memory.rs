@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use bulkhead_abi::FfaError;
 use bulkhead_core::hardware::{CopyFault, Run};
-use bulkhead_core::partition::PartitionConfig;
+use bulkhead_core::partition::{Level, PartitionConfig};
 use bulkhead_core::region::RegionKind;
 use bulkhead_mm::addr::{PAGE_SIZE, Pa, PageRange};
-use bulkhead_mm::attrs::{MemoryType, Space, Stage2Attributes};
+use bulkhead_mm::attrs::{BranchTargets, MemoryType, Permissions, Space, Stage2Attributes};
+use bulkhead_mm::el0::{El0Stage1, MAX_VA_BITS};
 use bulkhead_mm::pool::{Account, PagePool, PageRecord, Quota};
 use bulkhead_mm::stage2::{Stage2, Stage2Layout};
 use bulkhead_mm::table::{ENTRIES, TableMemory};
@@ -24,7 +25,22 @@ const IPA_BITS: u32 = 36;
 
 /// The contents of the pool's pages.
 #[derive(Debug)]
-pub struct Words(Vec<[u64; ENTRIES]>);
+pub struct Words {
+    pages: Vec<[u64; ENTRIES]>,
+    edits: Vec<u64>,
+}
+
+impl Words {
+    /// The words of a page.
+    pub fn page(&self, page: Pa) -> &[u64; ENTRIES] {
+        &self.pages[number(page)]
+    }
+
+    /// How many edits of tables the page has seen: as long as it is the same, the table is.
+    pub fn edits(&self, table: Pa) -> u64 {
+        self.edits[number(table)]
+    }
+}
 
 fn number(page: Pa) -> usize {
     usize::try_from((page.0 - POOL) / PAGE_SIZE).expect("a page of the pool")
@@ -32,15 +48,17 @@ fn number(page: Pa) -> usize {
 
 impl TableMemory for Words {
     fn read(&self, table: Pa, index: usize) -> u64 {
-        self.0[number(table)][index]
+        self.pages[number(table)][index]
     }
 
     fn write(&mut self, table: Pa, index: usize, descriptor: u64) {
-        self.0[number(table)][index] = descriptor;
+        self.pages[number(table)][index] = descriptor;
+        self.edits[number(table)] += 1;
     }
 
     fn zero(&mut self, table: Pa) {
-        self.0[number(table)] = [0; ENTRIES];
+        self.pages[number(table)] = [0; ENTRIES];
+        self.edits[number(table)] += 1;
     }
 
     fn clean(&mut self, _: Pa, _: usize, _: usize) {}
@@ -73,8 +91,12 @@ pub struct Memory {
     pub words: Words,
     /// The two spaces of each partition.
     pub spaces: Vec<[Stage2; 2]>,
+    /// In place of those, the stage 1 of each partition at S-EL0.
+    pub el0: Vec<Option<El0Stage1>>,
     /// What a page holds that is not as it was at first: whatever a test put there, 0 once zeroed.
     pub contents: HashMap<(Space, u64), u64>,
+    /// The bytes of pages that hold a descriptor. What S-EL2 has read is something else when it looks again.
+    pub texts: HashMap<(Space, u64), Vec<u8>>,
     /// Pages that do not answer.
     pub broken: Vec<(Space, u64)>,
     /// How many interrupts come while S-EL2 zeroes, one at a time.
@@ -98,18 +120,28 @@ impl Memory {
         let range = PageRange::new(Pa(POOL), pages as u64 * PAGE_SIZE).expect("a valid range");
         let mut pool = PagePool::new(range, records).expect("a record for each page");
         pool.open_accounts(vec![Quota::NONE; count + 1].leak());
-        let mut words = Words(vec![[0; ENTRIES]; pages]);
+        let mut words = Words {
+            pages: vec![[0; ENTRIES]; pages],
+            edits: vec![0; pages],
+        };
         let layout = Stage2Layout::new(IPA_BITS).expect("a valid size");
-        let mut memory = Vec::new();
+        let (mut memory, mut all_el0) = (Vec::new(), Vec::new());
         for (index, config) in partitions.iter().enumerate() {
             let account = account(index);
             let spaces = [Space::Secure, Space::NonSecure].map(|space| {
                 Stage2::new(layout, space, true, Account::SPMC, &mut pool, &mut words)
                     .expect("pages for a root")
             });
-            let spaces = map_regions(spaces, config, &mut pool, &mut words);
+            let mut el0 = (config.level == Level::SEl0).then(|| {
+                let (bits, targets) = (MAX_VA_BITS, BranchTargets::Unchecked);
+                El0Stage1::new(bits, targets, Account::SPMC, &mut pool, &mut words)
+                    .expect("a page for a root")
+            });
+            let mut spaces = spaces;
+            map_regions(&mut spaces, &mut el0, config, &mut pool, &mut words);
             pool.grant(account, quotas.partition)
                 .expect("there are as many");
+            all_el0.push(el0.map(|el0| el0.ready(Reshape::Split, account)));
             memory
                 .push(spaces.map(|space| space.with_reshape(Reshape::Split).with_account(account)));
         }
@@ -119,7 +151,9 @@ impl Memory {
             pool,
             words,
             spaces: memory,
+            el0: all_el0,
             contents: HashMap::new(),
+            texts: HashMap::new(),
             broken: Vec::new(),
             interrupts: 0,
         }
@@ -130,9 +164,10 @@ impl Memory {
             pool,
             words,
             spaces,
+            el0,
             ..
         } = self;
-        let stage2 = &mut spaces.get_mut(partition)?[space_index(space)];
+        let stage2 = tables(el0.get_mut(partition)?, spaces.get_mut(partition)?, space);
         Some((stage2, pool, words))
     }
 
@@ -153,20 +188,25 @@ impl Memory {
 
     /// Of a page that was taken.
     pub fn load_words(&self, page: Pa, index: usize, words: &mut [u64]) {
-        let page = &self.words.0[number(page)];
+        let page = &self.words.pages[number(page)];
         words.copy_from_slice(&page[index..index + words.len()]);
     }
 
     /// Of a page that was taken.
     pub fn store_words(&mut self, page: Pa, index: usize, words: &[u64]) {
-        let page = &mut self.words.0[number(page)];
+        let page = &mut self.words.pages[number(page)];
         page[index..index + words.len()].copy_from_slice(words);
     }
 
     /// What stage 2 of a partition maps.
     pub fn lookup(&self, partition: usize, space: Space, ipa: u64, bytes: u64) -> Option<Run> {
-        let stage2 = &self.spaces.get(partition)?[space_index(space)];
-        let (pa, bytes, attributes) = stage2.lookup_run(ipa, bytes, &self.words)?;
+        let found = match self.el0.get(partition)? {
+            Some(el0) => el0.lookup_run(space, ipa, bytes, &self.words),
+            None => {
+                self.spaces.get(partition)?[space_index(space)].lookup_run(ipa, bytes, &self.words)
+            }
+        };
+        let (pa, bytes, attributes) = found?;
         Some(Run {
             pa,
             bytes,
@@ -183,8 +223,15 @@ impl Memory {
         window: Range<u64>,
         bytes: u64,
     ) -> Option<u64> {
-        let stage2 = &self.spaces.get(partition)?[space_index(space)];
-        stage2.gap(window, bytes, PAGE_SIZE, &self.words)
+        match self.el0.get(partition)? {
+            Some(el0) => el0.gap(window, bytes, PAGE_SIZE, &self.words),
+            None => self.spaces.get(partition)?[space_index(space)].gap(
+                window,
+                bytes,
+                PAGE_SIZE,
+                &self.words,
+            ),
+        }
     }
 
     /// In a partition.
@@ -247,6 +294,28 @@ impl Memory {
         }
     }
 
+    /// Of a partition at S-EL0.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn protect(
+        &mut self,
+        partition: usize,
+        address: u64,
+        bytes: u64,
+        permissions: Permissions,
+    ) -> Result<(), FfaError> {
+        let (stage1, pool, words) = self
+            .space(partition, Space::Secure)
+            .ok_or(FfaError::InvalidParameters)?;
+        let attributes = Stage2Attributes {
+            memory: MemoryType::Normal,
+            permissions,
+        };
+        let changed = stage1.change(address, bytes, attributes, pool, words, &mut Unused);
+        changed.map_err(error)
+    }
+
     /// Memory of a space.
     ///
     /// # Errors
@@ -259,6 +328,43 @@ impl Memory {
             self.contents.insert((space, page.0), 0);
         }
         Ok(())
+    }
+
+    /// Memory of a space.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_pages(
+        &mut self,
+        space: Space,
+        range: PageRange,
+        offset: usize,
+        to: &mut [u8],
+    ) -> Result<(), CopyFault> {
+        assert!(offset as u64 + to.len() as u64 <= range.bytes());
+        for (at, byte) in (offset as u64..).zip(to) {
+            let address = range.base().0 + at;
+            let page = (space, address & !(PAGE_SIZE - 1));
+            if self.broken.contains(&page) {
+                return Err(CopyFault);
+            }
+            let text = self.texts.get_mut(&page);
+            let found = text.and_then(|text| text.get_mut((address % PAGE_SIZE) as usize));
+            *byte = found.map_or(0, |found| core::mem::replace(found, !*found));
+        }
+        Ok(())
+    }
+}
+
+/// The tables of a partition for what is of `space`.
+fn tables<'a>(
+    el0: &'a mut Option<El0Stage1>,
+    spaces: &'a mut [Stage2; 2],
+    space: Space,
+) -> &'a mut Stage2 {
+    match el0 {
+        Some(el0) => el0.of(space),
+        None => &mut spaces[space_index(space)],
     }
 }
 
@@ -278,11 +384,12 @@ fn error(error: MapError) -> FfaError {
 }
 
 fn map_regions(
-    mut spaces: [Stage2; 2],
+    spaces: &mut [Stage2; 2],
+    el0: &mut Option<El0Stage1>,
     config: &PartitionConfig,
     pool: &mut PagePool<'static>,
     words: &mut Words,
-) -> [Stage2; 2] {
+) {
     for region in config.regions {
         let memory = match region.kind {
             RegionKind::Own | RegionKind::Memory => MemoryType::Normal,
@@ -293,7 +400,7 @@ fn map_regions(
             permissions: region.permissions,
         };
         let (ipa, base, bytes) = (region.ipa, region.range.base(), region.range.bytes());
-        let stage2 = &mut spaces[space_index(region.space)];
+        let stage2 = tables(el0, spaces, region.space);
         let none = &mut Unused;
         match stage2.map(ipa, base, bytes, attributes, pool, words, none) {
             // A part of its own memory with permissions of its own.
@@ -302,5 +409,4 @@ fn map_regions(
         }
         .expect("pages for the regions");
     }
-    spaces
 }

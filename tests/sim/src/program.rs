@@ -55,6 +55,11 @@ impl Sp {
         self.exit_with(Exit::Event(registers.clone(), Event::Call(Conduit::Hvc)))
     }
 
+    /// Makes a call by SVC, from S-EL0.
+    pub fn svc(&mut self, registers: &Registers) -> Registers {
+        self.exit_with(Exit::Event(registers.clone(), Event::Call(Conduit::Svc)))
+    }
+
     /// Lets S-EL2 see `event` in place of the next instruction.
     pub fn trap(&mut self, registers: &Registers, event: Event) -> Registers {
         self.exit_with(Exit::Event(registers.clone(), event))

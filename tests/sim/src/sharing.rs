@@ -332,6 +332,17 @@ impl Desk {
         self.sim.write_tx(who.slot(), bytes);
     }
 
+    /// Puts bytes into memory, from the start of a page on.
+    pub fn write_memory(&mut self, space: Space, address: u64, bytes: &[u8]) {
+        self.sim.memory(|memory| {
+            for (number, bytes) in (0..).zip(bytes.chunks(PAGE as usize)) {
+                memory
+                    .texts
+                    .insert((space, address + number * PAGE), bytes.to_vec());
+            }
+        });
+    }
+
     /// Makes a call with a descriptor in TX that fits.
     pub fn describe(&mut self, who: Who, function: Function, bytes: &[u8]) -> Registers {
         self.write_tx(who, bytes);
@@ -524,6 +535,12 @@ impl Desk {
                 contents.sort_by_key(|((space, page), _)| (*space == Space::Secure, *page));
                 contents
             });
+            for el0 in memory.el0.iter_mut().flatten() {
+                for space in [Space::Secure, Space::NonSecure] {
+                    let tables = el0.of(space);
+                    tables.walk(&memory.words, |mapping| text += &format!("{mapping:x?}\n"));
+                }
+            }
             for spaces in &memory.spaces {
                 for space in spaces {
                     space.walk(&memory.words, |mapping| text += &format!("{mapping:x?}\n"));

@@ -37,6 +37,7 @@ pub fn calls() -> String {
             mark(matches!(call.callers, Callers::Both | Callers::NormalWorld)),
             match call.callers {
                 Callers::MultiCore => "multi-core",
+                Callers::Partitions if call.is_for_s_el0() => "at S-EL0",
                 other => mark(other != Callers::NormalWorld),
             },
             call.since,

@@ -8,13 +8,14 @@ use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::psci::Psci;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::device::gic::{Layout, VirtualGic};
 use bulkhead_core::event::{Access, Action, Conduit, Event, Woken};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::mailbox::MailboxBuffers;
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Partition, PartitionConfig, Service};
+use bulkhead_core::partition::{Level, Partition, PartitionConfig, Service};
 use bulkhead_core::region::{Region, Reserved};
 use bulkhead_core::share::{PageOwners, ShareSlot};
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -44,7 +45,19 @@ pub struct Spec {
     pub(crate) config: PartitionConfig,
     multi_core: bool,
     queue: usize,
+    gic: Option<Layout>,
     program: Program,
+}
+
+/// The controller of a partition with those interrupts, for so many execution contexts.
+fn gic(layout: Layout, devices: &[u32], vcpus: usize) -> &'static VirtualGic {
+    let cpus: Vec<_> = (0..vcpus)
+        .map(|_| VirtualGic::cpu(&layout, devices))
+        .collect();
+    let banks: Vec<_> = VirtualGic::banks(devices).collect();
+    let links: Vec<_> = VirtualGic::links(devices, vcpus).collect();
+    let gic = VirtualGic::new(layout, cpus.leak(), banks.leak(), links.leak());
+    Box::leak(Box::new(gic))
 }
 
 impl Spec {
@@ -63,6 +76,7 @@ impl Spec {
         let base = 0x1000_0000 + (u64::from(low) << 20);
         let config = PartitionConfig {
             id,
+            level: Level::SEl1,
             name,
             services: services(properties, [low]),
             image_uuid: Uuid::NIL,
@@ -93,6 +107,7 @@ impl Spec {
             config,
             multi_core: false,
             queue: 0,
+            gic: None,
             program: Arc::new(program),
         }
     }
@@ -100,6 +115,23 @@ impl Spec {
     /// Gives it an execution context for each core.
     pub fn multi_core(mut self) -> Self {
         self.multi_core = true;
+        self
+    }
+
+    /// Has it run at S-EL0, which sees its memory as [`Permissions::READ_EXECUTE`] at first.
+    pub fn at_el0(mut self) -> Self {
+        self.config.level = Level::SEl0;
+        let mut regions = self.config.regions.to_vec();
+        for region in &mut regions {
+            region.permissions = Permissions::READ_EXECUTE;
+        }
+        self.config.regions = regions.leak();
+        self
+    }
+
+    /// Gives it a GICv2 there.
+    pub fn with_gic(mut self, layout: Layout) -> Self {
+        self.gic = Some(layout);
         self
     }
 
@@ -210,8 +242,14 @@ impl SimBuilder {
             .iter()
             .map(|spec| {
                 let count = if spec.multi_core { self.cores } else { 1 };
+                let gic = spec
+                    .gic
+                    .map(|layout| gic(layout, spec.config.interrupts, count));
                 let vcpus: Vec<Vcpu<Machine>> = (0..count)
-                    .map(|_| {
+                    .map(|index| {
+                        if let Some(gic) = gic {
+                            return Vcpu::with_gic(Box::leak(Box::new(Context::new())), gic, index);
+                        }
                         let own = spec.config.interrupts.iter().copied();
                         let own: Vec<_> = own.map(VirtualInterrupt::new).collect();
                         Vcpu::new(Box::leak(Box::new(Context::new())), own.leak())
@@ -220,6 +258,7 @@ impl SimBuilder {
                 let received = vec![Received::default(); count];
                 Partition::new(spec.config.clone(), vcpus.leak(), received.leak())
                     .with_queue(vec![None; spec.queue].leak())
+                    .with_gic(gic)
             })
             .collect();
         let partitions = partitions.leak();

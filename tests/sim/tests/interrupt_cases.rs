@@ -2,16 +2,12 @@
 //! Which tests show the abuse cases and the bug classes of interrupts and time, one row each. All of them exist by
 //! name, which is what the test here is for; what no test can show says why.
 
-use std::fs;
-use std::path::Path;
+mod by_name;
 
-/// Id, what it is about, its tests as file and names, and what of it no test shows.
-type Row = (
-    &'static str,
-    &'static str,
-    &'static [(&'static str, &'static [&'static str])],
-    &'static str,
-);
+use by_name::{Named, assert_there};
+
+/// Id, what it is about, its tests, and what of it no test shows.
+type Row = (&'static str, &'static str, &'static [Named], &'static str);
 
 // Files, from the root of the repository.
 const CYCLES: &str = "tests/sim/tests/cycles.rs";
@@ -288,34 +284,14 @@ static CASES: &[Row] = &[
     ], ""),
 ];
 
-/// Whether the file has a test of this name: a `#[test]`, a scenario of the schedules, or a case of two worlds.
-fn has(text: &str, name: &str) -> bool {
-    let is_function = text.contains(&format!("fn {name}("));
-    let host = text.contains(&format!("#[test]\nfn {name}("))
-        || text.contains(&format!("#[test]\n    fn {name}("))
-        || text.contains(&format!(
-            "#[test]\n#[rustfmt::skip] // One case a line.\nfn {name}("
-        ));
-    let listed = [format!("    {name};\n"), format!("    {name}: [")];
-    let scenario = text.contains(&format!("\npub fn {name}("));
-    is_function && (host || scenario || listed.iter().any(|line| text.contains(line)))
-}
-
 #[test]
 fn every_case_of_interrupts_has_tests_by_name() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (id, what, files, without) in CASES {
         assert!(
             !files.is_empty() || !without.is_empty(),
             "{id}, {what}: nothing"
         );
-        for (file, tests) in *files {
-            let text = fs::read_to_string(root.join(file)).expect(file);
-            assert!(!tests.is_empty(), "{id}: {file}");
-            for test in *tests {
-                assert!(has(&text, test), "{id}, {what}: {file} has no test {test}");
-            }
-        }
+        assert_there(id, files);
     }
     let ids: Vec<&str> = CASES.iter().map(|row| row.0).collect();
     let wanted = ["G17", "G18", "C9", "K5", "R9", "R10", "R13", "R14"].map(String::from);

@@ -292,7 +292,7 @@ fn run(copy: &Path, (file, test): (&str, &str), mistake: &str) -> Output {
 
 /// Copies what the simulator is made of, with all mistakes in it.
 fn copy_workspace(root: &Path, copy: &Path) {
-    let packages = ["src/abi", "src/mm", "src/core", "tests/sim"];
+    let packages = ["src/abi", "src/mm", "src/vgic", "src/core", "tests/sim"];
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace");
     let members = format!("members = {packages:?}\n");
     let (before, after) = manifest.split_once("members = [").expect("members");

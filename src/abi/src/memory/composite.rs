@@ -82,11 +82,14 @@ impl Constituent {
     }
 }
 
+/// The end of the largest address space that a core can have: 52 bits.
+const ADDRESSES: u64 = 1 << 52;
+
 impl ConstituentLayout {
     /// Decodes one constituent (S11 to S14).
     ///
     /// # Errors
-    /// No pages, an unaligned address, a range past 2^64 - 1, or reserved bits.
+    /// No pages, an unaligned address, a range past [`ADDRESSES`], or reserved bits.
     pub fn decode(&self) -> Result<Constituent, Malformed> {
         let constituent = Constituent::unchecked(self);
         if constituent.page_count == 0 {
@@ -95,7 +98,7 @@ impl ConstituentLayout {
         if !constituent.address.is_multiple_of(PAGE_SIZE) {
             return Err(Malformed::Address);
         }
-        if constituent.end().is_none() {
+        if constituent.end().is_none_or(|end| end > ADDRESSES) {
             return Err(Malformed::Wrap);
         }
         if self.reserved != U32::ZERO {

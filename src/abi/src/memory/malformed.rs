@@ -32,7 +32,7 @@ pub enum Malformed {
     PageCount,
     /// An address is not on a page boundary (S12).
     Address,
-    /// A range ends past 2^64 (S13).
+    /// A range of a constituent ends past 2^52, one of a buffer past 2^64 (S13).
     Wrap,
     /// Two address ranges share a page (M20).
     Overlap,
@@ -56,7 +56,7 @@ impl fmt::Display for Malformed {
             Self::TotalPageCount => "total page count",
             Self::PageCount => "page count",
             Self::Address => "unaligned address",
-            Self::Wrap => "range wraps",
+            Self::Wrap => "range past the end of addresses",
             Self::Overlap => "ranges overlap",
             Self::Handle => "handle is not zero",
             Self::Fragment => "fragment splits a constituent",

@@ -40,6 +40,30 @@ impl Lengths {
     }
 }
 
+/// Where the descriptor of FFA_MEM_DONATE, FFA_MEM_LEND or FFA_MEM_SHARE lies, if not in the caller's TX buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DescriptorBuffer {
+    /// w3 or x3: the address of the first byte, as the caller sees it.
+    pub address: u64,
+    /// w4: the length in pages of 4 KiB.
+    pub pages: u32,
+}
+
+impl DescriptorBuffer {
+    /// Reads the registers; `None` is TX.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS: one of the two is zero, the other is not (S4).
+    pub fn decode(registers: &Registers, width: Width) -> Result<Option<Self>, FfaError> {
+        let address = registers.arg::<3>(width);
+        match (address, registers.w::<4>()) {
+            (0, 0) => Ok(None),
+            (0, _) | (_, 0) => Err(FfaError::InvalidParameters),
+            (address, pages) => Ok(Some(Self { address, pages })),
+        }
+    }
+}
+
 /// The handle in w1 and w2.
 fn handle(registers: &Registers) -> Handle {
     Handle::from_words(registers.w::<1>(), registers.w::<2>())

@@ -28,6 +28,12 @@ impl<H: Hardware> Spmc<H> {
         let intid = u32::try_from(x1).unwrap_or(u32::MAX);
         let index = core.index;
         let accepted = match call {
+            // Its GIC does that (C-18).
+            Paravirt::InterruptEnable | Paravirt::InterruptDeactivate | Paravirt::SendIpi
+                if partition.gic.is_some() =>
+            {
+                false
+            }
             Paravirt::InterruptGet => {
                 hw.unmask_virtual_timer(&mut *current.context);
                 let found = slot.interrupts.fetch(hw.now()).map(u64::from);
@@ -101,7 +107,7 @@ impl<H: Hardware> Spmc<H> {
 }
 
 /// Enables the physical interrupt `intid` of the partition on `core`, or disables it.
-fn enable_physical<H: Hardware>(
+pub(crate) fn enable_physical<H: Hardware>(
     partition: &Partition<H>,
     intid: u32,
     enable: bool,

@@ -6,7 +6,7 @@ use bulkhead_abi::EndpointId;
 use bulkhead_abi::FfaError::{self, Aborted, InvalidParameters, NoMemory};
 use bulkhead_abi::memory::registers::Fragment;
 
-use super::send::{MORE, Reader, no_memory, tx_bytes};
+use super::send::{MORE, Reader, Source, no_memory, tx_bytes};
 use super::{Domain, Locked, Phase};
 use crate::event::Action;
 use crate::hardware::Hardware;
@@ -30,7 +30,10 @@ impl<H: Hardware> Spmc<H> {
         let (slot, mailbox) = self.mailbox(core);
         let mailbox = mailbox.lock();
         let room = tx_bytes(&mailbox)?;
-        let mut locked = self.shares.find(call.handle).ok_or(InvalidParameters)?;
+        let mut locked = self
+            .shares
+            .find(call.handle, domain.bit())
+            .ok_or(InvalidParameters)?;
         let share = locked.share()?;
         let own = domain.speaks_for(share.sender) && call.endpoint == domain.names(share.sender);
         if !own || !matches!(share.phase, Phase::Filling(_)) || self.is_ended(domain) {
@@ -40,7 +43,7 @@ impl<H: Hardware> Spmc<H> {
         let fits = length <= room && length.is_multiple_of(CONSTITUENT);
         let outcome = if fits {
             let reader = Reader {
-                slot,
+                source: Source::Tx(slot),
                 offset: 0,
                 end: length,
             };
@@ -109,7 +112,10 @@ impl<H: Hardware> Spmc<H> {
         let (slot, mailbox) = self.mailbox(core);
         let mut mailbox = mailbox.lock();
         let room = mailbox.writable()?;
-        let mut locked = self.shares.find(call.handle).ok_or(InvalidParameters)?;
+        let mut locked = self
+            .shares
+            .find(call.handle, domain.bit())
+            .ok_or(InvalidParameters)?;
         let share = locked.share()?;
         let for_hypervisor =
             domain == Domain::NormalWorld && call.endpoint == EndpointId::NORMAL_WORLD;

@@ -77,6 +77,14 @@ impl PageOwners {
         self.of(space).state(address)
     }
 
+    /// How many bytes of `range`, from its start on, are `state`.
+    #[inline(never)]
+    pub(crate) fn bytes_that_are(&self, range: PageRange, state: PageState) -> u64 {
+        let map = self.of(state.space);
+        let alike = map.states(range).take_while(|(_, found)| *found == state);
+        alike.fold(0, |bytes, (part, _)| part.bytes().saturating_add(bytes))
+    }
+
     /// Claims `ranges`, each page of which must be `expected`.
     ///
     /// # Errors
@@ -188,7 +196,7 @@ fn behind(range: PageRange, part: PageRange) -> Option<PageRange> {
 }
 
 /// The number of a mailbox, which no transaction has.
-fn mailbox(slot: usize) -> Transaction {
+pub(super) fn mailbox(slot: usize) -> Transaction {
     const MAILBOX: u32 = 1 << 31;
     Transaction(u32::try_from(slot).map_or(u32::MAX, |slot| slot | MAILBOX))
 }

@@ -11,7 +11,7 @@ use super::borrower::{Borrower, Held};
 use super::rule::{Rule, check, row};
 use super::send::tx_bytes;
 use super::zero::{Patience, Stopped};
-use super::{Kind, Locked, Phase, Share, owner_of};
+use super::{ANYBODY, Kind, Locked, Phase, Share, owner_of};
 use crate::event::Action;
 use crate::hardware::{Hardware, VcpuContext};
 use crate::spmc::{CoreState, Spmc};
@@ -106,7 +106,10 @@ impl<H: Hardware> Spmc<H> {
             return Err(InvalidParameters);
         }
         let clears = request.flags & Relinquish::CLEAR != 0;
-        let mut locked = self.shares.find(request.handle).ok_or(InvalidParameters)?;
+        let mut locked = self
+            .shares
+            .find(request.handle, domain.bit())
+            .ok_or(InvalidParameters)?;
         let share = locked.share()?;
         let (number, mut borrower) = share.borrower(own, hw).ok_or(InvalidParameters)?;
         let held = borrower.held;
@@ -193,7 +196,11 @@ impl<H: Hardware> Spmc<H> {
             return Err(InvalidParameters);
         }
         let clears = call.flags & Reclaim::CLEAR != 0;
-        let mut locked = self.shares.find(call.handle).ok_or(InvalidParameters)?;
+        // Who does not own it is told so (T20).
+        let mut locked = self
+            .shares
+            .find(call.handle, ANYBODY)
+            .ok_or(InvalidParameters)?;
         let index = locked.index;
         let share = locked.share()?;
         let filling = matches!(share.phase, Phase::Filling(_));

@@ -20,7 +20,7 @@ use super::describe::Reply;
 use super::rule::{Rule, check, row};
 use super::send::{MAXIMUM_RECEIVERS, PART, memory_type};
 use super::zero::{Progress, Stopped};
-use super::{Domain, Kind, Locked, Phase, Share};
+use super::{ANYBODY, Domain, Kind, Locked, Phase, Share};
 use crate::event::Action;
 use crate::hardware::Hardware;
 use crate::spmc::{CoreState, Spmc};
@@ -178,15 +178,15 @@ impl<H: Hardware> Spmc<H> {
             room: mailbox.writable()?,
             version,
         };
-        let locked = self
-            .shares
-            .find(request.header.handle)
-            .ok_or(InvalidParameters)?;
-        let outcome = match domain {
-            Domain::NormalWorld if request.is_hypervisor_retrieve() => {
-                self.retrieve_for_hypervisor(locked, &request, &reply, hw)
-            }
-            _ => self.retrieve(locked, domain, &request, &reply, hw),
+        let of_hypervisor = domain == Domain::NormalWorld && request.is_hypervisor_retrieve();
+        // The hypervisor is told that a transaction is not its own (T24).
+        let parties = if of_hypervisor { ANYBODY } else { domain.bit() };
+        let locked = self.shares.find(request.header.handle, parties);
+        let locked = locked.ok_or(InvalidParameters)?;
+        let outcome = if of_hypervisor {
+            self.retrieve_for_hypervisor(locked, &request, &reply, hw)
+        } else {
+            self.retrieve(locked, domain, &request, &reply, hw)
         };
         match outcome {
             Ok(lengths) => {

@@ -5,21 +5,24 @@ use bulkhead_abi::FfaError::{Aborted, Denied, InvalidParameters, NoMemory};
 use bulkhead_abi::memory::attributes::{
     Cacheability, DataAccess, Device, InstructionAccess, MemoryType as Described, Shareability,
 };
-use bulkhead_abi::memory::registers::{Fragment, Lengths};
+use bulkhead_abi::memory::registers::{DescriptorBuffer, Fragment, Lengths};
 use bulkhead_abi::memory::transaction::{self, Region};
 use bulkhead_abi::memory::{Constituents, Flags, Kind as Descriptor, Malformed, Transaction};
-use bulkhead_abi::{EndpointId, FfaError, Version};
+use bulkhead_abi::{EndpointId, FfaError, Version, Width};
+use bulkhead_mm::addr::PageRange;
 use bulkhead_mm::attrs::{MemoryType, Permissions, Space};
 use bulkhead_mm::owner::PageState;
 
+use super::owner;
 use super::record::{self, Record};
 use super::rule::{Rule, check, row};
 use super::zero::Progress;
 use super::{Domain, Kind, Locked, Phase, Share, transaction};
 use crate::event::Action;
 use crate::hardware::{Hardware, OutOfMemory};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{MAX_PAGES, Mailbox};
 use crate::partition::Health;
+use crate::rxtx;
 use crate::spmc::{CoreState, Spmc};
 
 /// The first part of a descriptor that is read, in bytes: header and receivers are in it.
@@ -144,9 +147,18 @@ pub(super) const fn memory_type(described: Described) -> Option<MemoryType> {
     }
 }
 
-/// What reads a descriptor in the TX buffer of a mailbox, each byte once (M24).
+/// Where a descriptor lies.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// In the TX buffer of a mailbox.
+    Tx(usize),
+    /// In pages of the caller's own, which are nobody else's until it is read.
+    Own(Space, PageRange),
+}
+
+/// What reads a descriptor, each byte once (M24).
 pub(super) struct Reader {
-    pub(super) slot: usize,
+    pub(super) source: Source,
     pub(super) offset: usize,
     pub(super) end: usize,
 }
@@ -167,8 +179,11 @@ impl Reader {
         }
         let length = left.min(to.len());
         let part = to.get_mut(..length).ok_or(InvalidParameters)?;
-        hw.read_tx(self.slot, self.offset, part)
-            .map_err(|_| Aborted)?;
+        let read = match self.source {
+            Source::Tx(slot) => hw.read_tx(slot, self.offset, part),
+            Source::Own(space, range) => hw.read_pages(space, range, self.offset, part),
+        };
+        read.map_err(|_| Aborted)?;
         self.offset = self.offset.saturating_add(length);
         Ok(Some(part))
     }
@@ -185,48 +200,105 @@ pub(super) fn tx_bytes(mailbox: &Mailbox) -> Result<usize, FfaError> {
 
 impl<H: Hardware> Spmc<H> {
     /// FFA_MEM_DONATE, FFA_MEM_LEND and FFA_MEM_SHARE: the first fragment of the descriptor, or all of it,
-    /// is in the caller's TX buffer.
+    /// is in the caller's TX buffer, or in another buffer of its own. Further fragments are in TX.
     #[inline(never)]
     pub(crate) fn mem_send(
         &self,
         core: &mut CoreState<H>,
         kind: Kind,
+        width: Width,
         version: Version,
         hw: &mut H,
     ) -> Result<Action, FfaError> {
         let lengths = Lengths::decode(core.caller())?;
+        let buffer = DescriptorBuffer::decode(core.caller(), width)?;
         let domain = self.domain(core);
         let (slot, mailbox) = self.mailbox(core);
+        // The end of the partition waits for it, whichever buffer this is about.
         let mailbox = mailbox.lock();
-        let fragment = usize::try_from(lengths.fragment).map_err(|_| InvalidParameters)?;
-        if fragment > tx_bytes(&mailbox)? {
+        let end = usize::try_from(lengths.fragment).map_err(|_| InvalidParameters)?;
+        let (source, room) = match buffer {
+            None => (Source::Tx(slot), tx_bytes(&mailbox)?),
+            Some(buffer) => {
+                let (space, range) = self.own_buffer(domain, buffer, hw)?;
+                let room = usize::try_from(range.bytes()).map_err(|_| InvalidParameters)?;
+                (Source::Own(space, range), room)
+            }
+        };
+        if end > room {
             return Err(InvalidParameters);
         }
-        let mut reader = Reader {
-            slot,
+        let reader = Reader {
+            source,
             offset: 0,
-            end: fragment,
+            end,
         };
+        let sent = match source {
+            Source::Tx(_) => self.send(kind, version, domain, lengths.total, reader, hw),
+            Source::Own(space, range) => {
+                let own = PageState::exclusive(domain.owner(), space, MemoryType::Normal);
+                let ranges = core::iter::once(range);
+                // Nobody can send or map them meanwhile.
+                let claim = self
+                    .owners
+                    .claim(ranges.clone(), own, owner::mailbox(slot))?;
+                let sent = self.send(kind, version, domain, lengths.total, reader, hw);
+                self.owners.cancel(claim, ranges, space);
+                sent
+            }
+        };
+        drop(mailbox);
+        self.sent(core, sent?, domain)
+    }
+
+    /// The buffer of a caller that is not its TX buffer: what it might map as one (M3, M9 to M12), and no more
+    /// than that.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETERS.
+    fn own_buffer(
+        &self,
+        domain: Domain,
+        buffer: DescriptorBuffer,
+        hw: &H,
+    ) -> Result<(Space, PageRange), FfaError> {
+        if buffer.pages > u32::from(MAX_PAGES) {
+            return Err(InvalidParameters);
+        }
+        let range = rxtx::range(buffer.address, buffer.pages)?;
+        match domain {
+            Domain::NormalWorld if self.normal_world.owns(&range) => Ok((Space::NonSecure, range)),
+            Domain::NormalWorld => Err(InvalidParameters),
+            Domain::Partition(index, _) => {
+                rxtx::place(index, range, hw).map(|range| (Space::Secure, range))
+            }
+        }
+    }
+
+    /// The transaction that a descriptor's first fragment makes.
+    fn send(
+        &self,
+        kind: Kind,
+        version: Version,
+        domain: Domain,
+        total: u32,
+        mut reader: Reader,
+        hw: &mut H,
+    ) -> Result<Locked, FfaError> {
+        let fragment = reader.end;
         let mut bytes = [0; PART];
         let first = reader.next(&mut bytes, hw)?.ok_or(InvalidParameters)?;
-        let (descriptor, used) = parse(version, first, lengths.total, fragment)?;
+        let (descriptor, used) = parse(version, first, total, fragment)?;
         reader.offset = used;
         self.check_send(kind, domain, &descriptor)?;
         let region = descriptor.region.ok_or(InvalidParameters)?;
 
         let mut locked = self.shares.take().ok_or(NoMemory)?;
-        let share = new_share(
-            kind,
-            self.account(domain),
-            &descriptor,
-            &region,
-            lengths.total,
-        );
-        locked.slot.share = Some(share);
-        let outcome = self.fill(&mut locked, domain, &descriptor, &region, &mut reader, hw);
-        drop(mailbox);
-        match outcome {
-            Ok(()) => self.sent(core, locked, domain),
+        let account = self.account(domain);
+        locked.slot.share = Some(new_share(kind, account, &descriptor, &region, total));
+        locked.slot.parties = domain.bit();
+        match self.fill(&mut locked, domain, &descriptor, &region, &mut reader, hw) {
+            Ok(()) => Ok(locked),
             Err(error) => {
                 self.shares.put_back(locked, hw);
                 Err(error)
@@ -248,10 +320,12 @@ impl<H: Hardware> Spmc<H> {
             return Err(Aborted);
         }
         let index = locked.index;
-        let share = locked.share()?;
         for receiver in descriptor.receivers.iter() {
+            locked.slot.parties |= self.domain_of(receiver.endpoint).bit();
+            let share = locked.share()?;
             share.add_borrower(&receiver, hw).map_err(no_memory)?;
         }
+        let share = locked.share()?;
         let mut expected = region.expected;
         share.add(&region.constituents, hw).map_err(no_memory)?;
         let mut bytes = [0; MORE];

@@ -158,6 +158,9 @@ fn partition(manifest: &SpManifest<'_>) {
         manifest.virtual_counter_from_boot,
         manifest.virtual_serror
     );
+    if let Some(gic) = &manifest.interrupt_controller {
+        println!("  {gic:x?}");
+    }
     println!(
         "  lifecycle support {}, abort action {:?}, primary scheduler {}, uncut memory calls {}",
         manifest.lifecycle_support,

@@ -8,7 +8,7 @@ use crate::error::{Document, ManifestError, NodePath, Rule};
 use crate::ipa;
 use crate::range::{Range, covered};
 use crate::region::{self, DeviceRegion, MemoryRegion, Placement, RegionAttributes};
-use crate::sp::{SpManifest, claimed};
+use crate::sp::{self, SpManifest, claimed};
 use crate::spmc::{MemoryKind, SpmcManifest};
 
 const OWN_MEMORY: &str = "the partition's own memory";
@@ -338,6 +338,14 @@ impl<'a, I: Iterator<Item = Accepted<'a>> + Clone> Check<'_, 'a, I> {
                 region.ipa,
                 region.attributes,
             ));
+        }
+        if let Some(gic) = self.sp.interrupt_controller {
+            for (field, range) in [
+                (sp::DISTRIBUTOR, gic.distributor),
+                (sp::CPU_INTERFACE, gic.cpu_interface),
+            ] {
+                each(whole(field, range, [true, false], field.name));
+            }
         }
         if let Some(range) = self.sp.retrieved_memory {
             each(whole(

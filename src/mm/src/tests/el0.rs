@@ -3,7 +3,7 @@
 
 use super::fixture::{Fixture, GIB, KIB_4, MIB_2, SHARED, Stages, TEXT, el0, pool};
 use crate::MapError;
-use crate::addr::{Pa, Va};
+use crate::addr::Pa;
 use crate::attrs::{BranchTargets, Permissions, Space, Stage1Attributes};
 use crate::el0::El0Stage1;
 use crate::pool::Account;
@@ -42,7 +42,7 @@ fn what_a_partition_maps_is_its_own_and_never_s_el2s_to_execute() {
         assert_eq!(word >> 11 & 1, 1, "nG");
         assert_eq!(word >> 6 & 1, 1, "AP[1]");
     }
-    assert_eq!(f.tree.lookup(Va(last), &f.mem), Some((Pa(GIB), TEXT)));
+    assert_eq!(Stages::lookup(&f, last), Some((Pa(GIB), TEXT)));
     assert_eq!(f.output(GIB + 5), Some(3 * GIB + 5));
     assert_eq!(f.map(1 << 48, 0, KIB_4, DATA), Err(MapError::OutOfRange));
     let both = Stage1Attributes {
@@ -64,7 +64,7 @@ fn a56_permissions_change_page_by_page_and_come_back() {
     let mut f = el0(39, 16);
     f.map(GIB, GIB, MIB_2, DATA).unwrap();
     let page = GIB + 7 * KIB_4;
-    let attributes = |f: &Fixture<El0Stage1>, va| f.tree.lookup(Va(va), &f.mem).unwrap().1;
+    let attributes = |f: &Fixture<El0Stage1>, va| Stages::lookup(f, va).unwrap().1;
     let none = Stage1Attributes {
         permissions: Permissions::NONE,
         ..DATA
@@ -82,6 +82,51 @@ fn a56_permissions_change_page_by_page_and_come_back() {
     }
     assert_eq!(f.change(GIB, 2 * MIB_2, TEXT), Err(MapError::NotMapped));
     assert_eq!(attributes(&f, GIB), DATA);
+}
+
+#[test]
+fn what_leads_to_one_space_is_not_found_as_the_others_and_is_not_mapped_over() {
+    let mut f = el0(48, 16);
+    f.map(GIB, GIB, 2 * KIB_4, DATA).unwrap();
+    f.map(GIB + 2 * KIB_4, GIB, KIB_4, SHARED).unwrap();
+    let run = |f: &mut Fixture<El0Stage1>, space| {
+        let found = f.tree.of(space).lookup_run(GIB, 3 * KIB_4, &f.mem);
+        found.map(|(pa, bytes, _)| (pa, bytes))
+    };
+    let secure = Some((Pa(GIB), 2 * KIB_4));
+    assert_eq!(run(&mut f, Space::Secure), secure);
+    assert_eq!(run(&mut f, Space::NonSecure), None);
+    assert_eq!(f.map(GIB, GIB, KIB_4, SHARED), Err(MapError::Overlap));
+    assert_eq!(run(&mut f, Space::Secure), secure);
+    let mut seen = [0, 0];
+    for (index, space) in [Space::Secure, Space::NonSecure].into_iter().enumerate() {
+        let tables = f.tree.of(space);
+        tables.walk(&f.mem, |mapping| seen[index] += mapping.bytes);
+    }
+    assert_eq!(seen, [2 * KIB_4, KIB_4]);
+}
+
+#[test]
+fn a_page_that_is_suspended_comes_back_as_it_was() {
+    let mut f = el0(48, 16);
+    f.map(GIB, GIB, 3 * KIB_4, DATA).unwrap();
+    f.all_steps(|f| {
+        let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
+        let tables = f.tree.of(Space::Secure);
+        tables.suspend(GIB + KIB_4, KIB_4, pool, mem, recorder)
+    });
+    assert_eq!(Stages::lookup(&f, GIB + KIB_4), None);
+    assert_eq!(f.map(GIB + KIB_4, 0, KIB_4, DATA), Err(MapError::Overlap));
+    f.all_steps(|f| {
+        let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
+        let tables = f.tree.of(Space::Secure);
+        tables.resume(GIB + KIB_4, KIB_4, pool, mem, recorder);
+        Ok(())
+    });
+    assert_eq!(
+        Stages::lookup(&f, GIB + KIB_4),
+        Some((Pa(GIB + KIB_4), DATA))
+    );
 }
 
 #[test]

@@ -164,6 +164,14 @@ impl Stages for Stage1 {
     }
 }
 
+/// What stage 2 has of stage-1 attributes.
+fn plain(a: Stage1Attributes) -> Stage2Attributes {
+    Stage2Attributes {
+        memory: a.memory,
+        permissions: a.permissions,
+    }
+}
+
 impl Stages for El0Stage1 {
     type Attributes = Stage1Attributes;
 
@@ -174,20 +182,16 @@ impl Stages for El0Stage1 {
         bytes: u64,
         a: Stage1Attributes,
     ) -> Result<(), MapError> {
-        f.tree.map(
-            Va(start),
-            Pa(pa),
-            bytes,
-            a,
-            &mut f.pool,
-            &mut f.mem,
-            &mut f.recorder,
-        )
+        let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
+        let tables = f.tree.of(a.space);
+        tables.map(start, Pa(pa), bytes, plain(a), pool, mem, recorder)
     }
 
     fn unmap(f: &mut Fixture<Self>, start: u64, bytes: u64) -> Result<(), MapError> {
+        let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
         f.tree
-            .unmap(Va(start), bytes, &mut f.pool, &mut f.mem, &mut f.recorder)
+            .of(Space::Secure)
+            .unmap(start, bytes, pool, mem, recorder)
     }
 
     fn change(
@@ -197,11 +201,25 @@ impl Stages for El0Stage1 {
         a: Stage1Attributes,
     ) -> Result<(), MapError> {
         let (pool, mem, recorder) = (&mut f.pool, &mut f.mem, &mut f.recorder);
-        f.tree.change(Va(start), bytes, a, pool, mem, recorder)
+        let tables = f.tree.of(a.space);
+        tables.change(start, bytes, plain(a), pool, mem, recorder)
     }
 
     fn lookup(f: &Fixture<Self>, address: u64) -> Option<(Pa, Stage1Attributes)> {
-        f.tree.lookup(Va(address), &f.mem)
+        [Space::Secure, Space::NonSecure]
+            .into_iter()
+            .find_map(|space| {
+                let page = address & !(PAGE_SIZE - 1);
+                let (pa, _, a) = f.tree.lookup_run(space, page, PAGE_SIZE, &f.mem)?;
+                let pa = Pa(pa.0 + address % PAGE_SIZE);
+                let (memory, permissions) = (a.memory, a.permissions);
+                let attributes = Stage1Attributes {
+                    memory,
+                    permissions,
+                    space,
+                };
+                Some((pa, attributes))
+            })
     }
 }
 

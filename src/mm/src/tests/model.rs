@@ -97,7 +97,7 @@ fn compare<T: Stages>(
     attributes: [T::Attributes; 3],
     edits: &[Edit],
     raw: impl Fn(T::Attributes) -> u64,
-    walk: impl Fn(&Fixture<T>) -> Vec<Mapping<T::Attributes>>,
+    walk: impl Fn(&mut Fixture<T>) -> Vec<Mapping<T::Attributes>>,
     reshapes: bool,
 ) {
     let World {
@@ -337,7 +337,21 @@ fn compare_el0(va_bits: u32, world: &World, edits: &[Edit]) {
         |a| a.encode_el0(BranchTargets::Unchecked).unwrap(),
         |f| {
             let mut found = Vec::new();
-            f.tree.walk(&f.mem, |mapping| found.push(mapping));
+            for space in [Space::Secure, Space::NonSecure] {
+                f.tree.of(space).walk(&f.mem, |mapping| {
+                    found.push(Mapping {
+                        start: mapping.start,
+                        pa: mapping.pa,
+                        bytes: mapping.bytes,
+                        attributes: Stage1Attributes {
+                            memory: mapping.attributes.memory,
+                            permissions: mapping.attributes.permissions,
+                            space,
+                        },
+                    });
+                });
+            }
+            found.sort_by_key(|mapping| mapping.start);
             found
         },
         true,

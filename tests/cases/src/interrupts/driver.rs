@@ -14,7 +14,7 @@ use bulkhead_payload::exception::{
 };
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::timers::{ENABLE, Timer};
-use bulkhead_payload::{Canary, Conduit, Reply, Request, paravirtual};
+use bulkhead_payload::{Canary, Conduit, Reply, Request, virtual_interrupts};
 
 use crate::outcome::TestResult;
 use crate::partition_world::PartitionWorld;
@@ -159,6 +159,7 @@ impl Context {
         self.device.store(device, Ordering::Relaxed);
         self.asks.store(asks, Ordering::Relaxed);
         self.own.store(own.0.into(), Ordering::Relaxed);
+        virtual_interrupts::restart();
         handle_with(Some(handle));
         let line = if flags & flag::FIQ == 0 {
             Line::Irq
@@ -168,7 +169,7 @@ impl Context {
         let wanted = |flag: u64, intid: u32| {
             let enable = flags & flag != 0;
             ensure!(
-                paravirtual::enable(intid, line, enable),
+                virtual_interrupts::enable(intid, line, enable),
                 "enabling ({enable}) interrupt {intid} was refused"
             );
             Ok(())
@@ -181,7 +182,7 @@ impl Context {
         if let Some(device) = self.device() {
             device.clear();
             ensure!(
-                paravirtual::enable(device.intid(), line, true),
+                virtual_interrupts::enable(device.intid(), line, true),
                 "enabling the interrupt of {device:?} was refused"
             );
         }
@@ -214,7 +215,7 @@ impl Context {
             }
             _ => self.add(count::FOREIGN),
         }
-        if !self.has(flag::ACTIVE) && !paravirtual::deactivate(intid) {
+        if !self.has(flag::ACTIVE) && !virtual_interrupts::deactivate(intid) {
             self.add(count::NOT_DEACTIVATED);
         }
     }
@@ -246,7 +247,7 @@ impl Context {
     pub(super) fn serve_all(&self) -> usize {
         const AT_MOST: usize = 16;
         (0..AT_MOST)
-            .map_while(|_| paravirtual::get())
+            .map_while(|_| virtual_interrupts::get())
             .map(|intid| self.serve(intid))
             .count()
     }
@@ -292,7 +293,8 @@ fn handle(interrupt: Interrupt) {
 pub(crate) fn entered(world: &mut PartitionWorld, event: &Reply) {
     let context = context();
     context.add(count::ENTRIES);
-    context.set(count::ENTRY_INTID, event.x(2));
+    let intid = virtual_interrupts::name(event.x(2) as u32);
+    context.set(count::ENTRY_INTID, intid.into());
     if context.has(flag::ASKS) {
         let to = EndpointId(context.asks.load(Ordering::Relaxed) as u16);
         let reply = world.direct(Width::W64, to, [0; 5]);

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::Ordering;
 
-use bulkhead_abi::paravirt::{INTID_IPI, INTID_TIMER, Paravirt};
+use bulkhead_abi::paravirt::{FAILURE, INTID_IPI, INTID_TIMER, Paravirt, SUCCESS};
 use bulkhead_abi::{EndpointId, Function, Width};
 use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::entry::core_index;
@@ -11,7 +11,7 @@ use bulkhead_payload::exception::{self, mask_interrupts, unmask_interrupts};
 use bulkhead_payload::fp::FpState;
 use bulkhead_payload::panic::foreign_address;
 use bulkhead_payload::timers::{Timer, wait_for_event, wait_for_interrupt};
-use bulkhead_payload::{Canary, Conduit, memory, paravirtual};
+use bulkhead_payload::{Canary, Conduit, memory, paravirtual, virtual_interrupts};
 
 use super::driver::{COUNTS, Context, await_answer, context, count, flag, poll};
 use crate::case::PartitionHalf;
@@ -43,7 +43,7 @@ pub(crate) const HALVES: &[PartitionHalf] = &[
 /// The halves' numbers.
 pub(crate) mod half {
     /// Forgets all counts, and sets the handler up: flags of [`flag`](crate::interrupts::driver::flag), and the INTID of the device
-    /// whose interrupt is to be enabled, or zero.
+    /// whose interrupt is to be enabled, or zero. Returns whether the partition has a GIC of its own.
     pub const PREPARE: usize = 0;
     /// Four of the counts, from the position in [`count`](crate::interrupts::driver::count) on.
     pub const COUNTS: usize = 1;
@@ -105,7 +105,7 @@ fn prepare_half(
     [flags, device, asks]: [u64; 3],
 ) -> TestResult<[u64; 4]> {
     context().prepare(world.id(), flags, device, asks)?;
-    Ok(NO_RESULTS)
+    Ok([virtual_interrupts::has_gic().into(), 0, 0, 0])
 }
 
 fn counts_half(_: &mut PartitionWorld, [from, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
@@ -124,6 +124,10 @@ fn call_half(_: &mut PartitionWorld, [id, x1, x2_x3]: [u64; 3]) -> TestResult<[u
         Conduit::Smc
     };
     let arguments = [x1, x2_x3 & Width::W32.mask(), x2_x3 >> 32];
+    if call == Paravirt::SendIpi && virtual_interrupts::has_gic() {
+        let sent = virtual_interrupts::send_ipi(x1);
+        return Ok([if sent { SUCCESS } else { FAILURE }, 0, 0, 0]);
+    }
     Ok([paravirtual::issue(conduit, call, arguments), 0, 0, 0])
 }
 
@@ -214,7 +218,7 @@ fn fault_half(_: &mut PartitionWorld, [active, ..]: [u64; 3]) -> TestResult<[u64
         mask_interrupts();
         device.raise();
         counter::spin(microseconds(200));
-        ensure!(paravirtual::get().is_some(), "nothing was pending");
+        ensure!(virtual_interrupts::get().is_some(), "nothing was pending");
     }
     let (_, exception) = exception::expect(|| memory::load(foreign_address()));
     fail!("the partition went on after a data abort, {exception:?}");
@@ -224,7 +228,7 @@ fn fault_half(_: &mut PartitionWorld, [active, ..]: [u64; 3]) -> TestResult<[u64
 fn pend(context: &Context, intid: u32) -> TestResult {
     match intid {
         INTID_IPI => ensure!(
-            paravirtual::send_ipi(core_index() as u64),
+            virtual_interrupts::send_ipi(core_index() as u64),
             "an IPI to itself was refused"
         ),
         INTID_TIMER => Timer::Physical.arm(Timer::Physical.count()),
@@ -249,7 +253,7 @@ fn order_half(_: &mut PartitionWorld, [order, ..]: [u64; 3]) -> TestResult<[u64;
     let mut fetched = [0; 8];
     for (slot, intid) in fetched
         .iter_mut()
-        .zip(core::iter::from_fn(paravirtual::get))
+        .zip(core::iter::from_fn(virtual_interrupts::get))
     {
         context.serve(intid);
         *slot = intid as u8;
@@ -284,7 +288,7 @@ fn set_half(_: &mut PartitionWorld, [which, value, control]: [u64; 3]) -> TestRe
 fn halt_half(_: &mut PartitionWorld, [wfi, wfe, _]: [u64; 3]) -> TestResult<[u64; 4]> {
     const PENDING: u64 = 1 << 32;
     let masked = mask_interrupts();
-    let pended = wfi & PENDING == 0 || paravirtual::send_ipi(core_index() as u64);
+    let pended = wfi & PENDING == 0 || virtual_interrupts::send_ipi(core_index() as u64);
     for _ in 0..wfi & Width::W32.mask() {
         wait_for_interrupt();
     }
@@ -321,10 +325,10 @@ fn twice_half(_: &mut PartitionWorld, _: [u64; 3]) -> TestResult<[u64; 4]> {
     let masked = mask_interrupts();
     device.raise();
     counter::spin(microseconds(200));
-    let fetched = paravirtual::get();
+    let fetched = virtual_interrupts::get();
     device.clear();
     let intid = device.intid();
-    let [first, second] = [(); 2].map(|()| paravirtual::deactivate(intid));
+    let [first, second] = [(); 2].map(|()| virtual_interrupts::deactivate(intid));
     if !masked {
         unmask_interrupts();
     }

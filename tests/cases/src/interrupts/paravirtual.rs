@@ -6,19 +6,19 @@ use bulkhead_abi::{Function, Width};
 use bulkhead_payload::counter::{self, microseconds};
 use bulkhead_payload::devices::Device;
 use bulkhead_payload::timers::Timer;
-use bulkhead_payload::{Request, gic};
+use bulkhead_payload::{Request, gic, virtual_interrupts};
 
 use super::cases_of_driver;
 use super::driver::{count, flag};
 use super::halves::{SPUN, half};
 use super::scene::{
-    Part, counts, counts_on, event, half_request, invoke_on, paravirtual, prepare, quiet,
+    Part, counts, counts_on, event, half_request, has_gic, invoke_on, paravirtual, prepare, quiet,
     results_of, second_core, settled, start_on,
 };
-use crate::ensure;
 use crate::normal_world::NormalWorld;
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::protocol::Caller;
+use crate::{ensure, skip};
 
 cases_of_driver! {
     i9_fetching_where_nothing_is_pending_returns_the_spurious_constant;
@@ -215,6 +215,8 @@ fn c12_interrupts_are_fetched_in_the_order_in_which_they_came(
     let (owner, wide) = (Part::Clock.id(world)?, Part::Wide.id(world)?);
     let (physical, ipi) = (u64::from(INTID_TIMER), u64::from(INTID_IPI));
     let virtual_timer = u64::from(Timer::Virtual.intid());
+    // Of one priority, a GIC has them in the order of their numbers.
+    let by_number = has_gic(world, owner)?;
     prepare(world, owner, flag::TIMERS, Some(Device::Rtc))?;
     prepare(world, wide, flag::TIMERS, None)?;
     for (id, third) in [(owner, RTC), (wide, ipi)] {
@@ -227,9 +229,14 @@ fn c12_interrupts_are_fetched_in_the_order_in_which_they_came(
             [2, 0, 1],
             [2, 1, 0],
         ] {
-            let order = all[a] | all[b] << 8 | all[c] << 16;
+            let order = [all[a], all[b], all[c]];
+            let mut expected = order;
+            if by_number {
+                expected.sort_unstable_by_key(|intid| virtual_interrupts::number(*intid as u32));
+            }
+            let [order, expected] = [order, expected].map(|[a, b, c]| a | b << 8 | c << 16);
             let [fetched, ..] = world.invoke(id, half::ORDER, [order, 0, 0])?;
-            equal("the order", fetched, order)?;
+            equal("the order", fetched, expected)?;
         }
     }
     // One pending bit each.
@@ -245,6 +252,9 @@ fn c12_interrupts_are_fetched_in_the_order_in_which_they_came(
 fn i14_an_ipi_to_a_context_that_does_not_exist_is_refused(world: &mut NormalWorld) -> TestResult {
     for (part, contexts) in [(Part::Wide, 4), (Part::Clock, 1)] {
         let id = part.id(world)?;
+        if has_gic(world, id)? {
+            skip!("an SGI to a CPU that does not exist is nobody's");
+        }
         prepare(world, id, flag::TIMERS, None)?;
         for context in [contexts, contexts + 1, 0xff, 0xffff, 0xffff_ffff, 1 << 32] {
             let x0 = paravirtual(world, id, Paravirt::SendIpi, [context, 0, 0])?;
@@ -314,6 +324,9 @@ fn i14_an_ipi_to_a_waiting_context_raises_the_schedule_receiver_interrupt(
     world: &mut NormalWorld,
 ) -> TestResult {
     let wide = Part::Wide.id(world)?;
+    if has_gic(world, wide)? {
+        skip!("Bulkhead enters a context that gets an SGI");
+    }
     let mut core = second_core()?;
     prepare(world, wide, flag::TIMERS, None)?;
     invoke_on(&mut core, world, wide, half::PREPARE, [flag::TIMERS, 0, 0])?;

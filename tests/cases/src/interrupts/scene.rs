@@ -94,6 +94,12 @@ pub(super) fn prepare(
     Ok(())
 }
 
+/// Whether a partition has a GIC of its own.
+pub(super) fn has_gic(world: &mut NormalWorld, id: EndpointId) -> TestResult<bool> {
+    let [found, ..] = world.invoke(id, half::PREPARE, [0; 3])?;
+    Ok(found != 0)
+}
+
 /// The driver is set up no more.
 pub(super) fn quiet(world: &mut NormalWorld, id: EndpointId) -> TestResult {
     prepare(world, id, 0, None)

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Transactions whose receiver or sender ends (K7, A-60), and two cores that want the same one (T21).
 
+use bulkhead_abi::memory::Constituent;
+use bulkhead_abi::memory::attributes::DataAccess;
+use bulkhead_abi::memory::encode::{RegionOf, encode_for};
 use bulkhead_abi::{EndpointId, FfaError, Function, Width};
 use bulkhead_payload::cores::Core;
 use bulkhead_payload::counter::{self, microseconds};
-use bulkhead_payload::{Canary, Conduit, Request, memory};
+use bulkhead_payload::memory::MAILBOX;
+use bulkhead_payload::{Canary, Conduit, Request, memory, stage1};
 
 use super::{
-    Borrow, borrow_half, borrows, fill, holds, leave_half, leaves, lend_half, reclaim, share,
-    status, three,
+    Borrow, OWN, Send, borrow_half, borrows, fill, holds, leave_half, leaves, lend_half, receiver,
+    reclaim, share, status, three,
 };
-use crate::normal_world::NormalWorld;
+use crate::normal_world::{NormalWorld, rxtx_map};
 use crate::outcome::{TestResult, Verdict, equal};
 use crate::partition_world::PartitionWorld;
 use crate::protocol::{Caller, run_half};
@@ -20,7 +24,9 @@ cases! {
     k7_the_normal_world_reclaims_what_a_receiver_had_that_ended: [borrow_half, leave_half, abort_half];
     k7_what_a_partition_lent_is_wiped_when_it_has_ended_and_the_last_receiver_leaves:
         [borrow_half, leave_half, lend_half, abort_half];
+    k7_f10_a_sender_that_ends_between_fragments_leaves_nothing: [borrow_half, leave_half, begin_half, abort_half];
     t21_of_a_retrieve_and_a_reclaim_on_two_cores_one_wins: [borrow_half, leave_half];
+    t17_what_is_relinquished_another_core_of_the_partition_cannot_write: [borrow_half, leave_half, write_half];
 }
 
 const NWD: EndpointId = EndpointId::NORMAL_WORLD;
@@ -114,6 +120,64 @@ fn k7_what_a_partition_lent_is_wiped_when_it_has_ended_and_the_last_receiver_lea
     )
 }
 
+/// Begins to lend two pages, of which it names one: the handle.
+fn begin_half(world: &mut PartitionWorld, [to, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    world.call(rxtx_map(Width::W64)).succeeded()?;
+    let to = [EndpointId(to as u16)];
+    let send = Send {
+        function: Function::MemLend,
+        to: &to,
+        flags: 0,
+        count: 1,
+        constituent: &|_| Constituent {
+            address: OWN[0].address(),
+            page_count: 1,
+        },
+    };
+    let region = RegionOf {
+        constituents: send.constituents(0),
+        constituent_count: 2,
+        page_count: 2,
+    };
+    let receivers = [receiver(to[0], DataAccess::ReadWrite)].into_iter();
+    let header = send.header(world.id());
+    let mut bytes = [0; 256];
+    let encoded = encode_for(world.version, &header, receivers, Some(region), &mut bytes);
+    let lengths = encoded.map_or([0; 2], |all| [all.total_length, all.fragment_length]);
+    let end = lengths[1] as usize;
+    MAILBOX.tx.write(0, bytes.into_iter().take(end));
+    let reply = world.ffa(send.function, lengths.map(u64::from));
+    let reply = reply.returned(Function::MemFragRx)?;
+    Ok([super::fragment(&reply).handle.0, 0, 0, 0])
+}
+
+fn k7_f10_a_sender_that_ends_between_fragments_leaves_nothing(
+    world: &mut NormalWorld,
+) -> TestResult {
+    let all = three(world)?;
+    let ends = world.spare()?;
+    let [borrower, ..] = all;
+    let [handle, ..] = world.invoke(ends, 2, [borrower.0.into(), 0, 0])?;
+    let handle = bulkhead_abi::memory::Handle(handle);
+    end(world, ends, 3)?;
+    let borrow = Borrow {
+        handle,
+        sender: ends,
+        receivers: &[borrower],
+        flags: 0,
+        base: None,
+        non_secure: false,
+    };
+    let [found, ..] = borrows(world, borrower, borrow)?;
+    equal(
+        "the status of FFA_MEM_RETRIEVE_REQ",
+        found,
+        status(FfaError::InvalidParameters),
+    )?;
+    reclaim(world, handle, 0).refused(FfaError::InvalidParameters)?;
+    Ok(())
+}
+
 /// A half on another core: what its reply is, its status, and its results.
 fn post(core: &mut Core, to: EndpointId, payload: [u64; 5]) {
     let [_, which, a, b, c] = payload;
@@ -181,5 +245,72 @@ fn t21_of_a_retrieve_and_a_reclaim_on_two_cores_one_wins(world: &mut NormalWorld
         "{retrieved} of {ROUNDS} were retrieved: no race"
     );
     ensure!(core.stop(), "core 1 did not go off");
+    Ok(())
+}
+
+/// Writes to a page of the normal world until that fails.
+fn write_half(_: &mut PartitionWorld, [page, ..]: [u64; 3]) -> TestResult<[u64; 4]> {
+    stage1::enable();
+    let window = stage1::window(1, page | stage1::PAGE | super::NON_SECURE);
+    stage1::flush();
+    let end = counter::now() + microseconds(5_000_000);
+    let mut number = 0;
+    while counter::now() < end {
+        number += 1;
+        memory::store(window, number);
+    }
+    fail!("the page could be written to all the time");
+}
+
+/// The partition ends by it: one of its cores has relinquished, another goes on writing.
+fn t17_what_is_relinquished_another_core_of_the_partition_cannot_write(
+    world: &mut NormalWorld,
+) -> TestResult {
+    let version = world.version;
+    let Some(mut core) = Core::start(1) else {
+        skip!("the machine has no second core")
+    };
+    let who = world.wide_victim()?;
+    let to = [who];
+    let send = share(&to, Function::MemShare);
+    fill(&send, 7);
+    let handle = send.handle(world, version)?;
+    let borrow = Borrow {
+        handle,
+        sender: world.id(),
+        receivers: &to,
+        flags: 0,
+        base: Some(7),
+        non_secure: true,
+    };
+    let [found, _, _, page] = borrows(world, who, borrow)?;
+    equal("the status of FFA_MEM_RETRIEVE_REQ", found, 0)?;
+    let half = run_half(world.case(), 2, [page, 0, 0]);
+    post(&mut core, who, half);
+    let page = page as usize;
+    let end = counter::now() + microseconds(2_000_000);
+    // Others than what `fill` and the retrieve left there.
+    while !(10..1000).contains(&memory::load(page)) && memory::load(page) < 2000 {
+        ensure!(counter::now() < end, "the other core does not write");
+    }
+    let leave = run_half(world.case(), 1, [handle.0, 0, 1]);
+    let reply = world.direct(Width::W64, who, leave);
+    let after = memory::load(page);
+    // The other core's fault may end the partition before this one has answered.
+    if !reply.is(Function::Error) {
+        let [outcome, found, ..] = reply.payload();
+        equal("the half's outcome", outcome, protocol::status::OK)?;
+        equal("the status of FFA_MEM_RELINQUISH", found, 0)?;
+    }
+    counter::spin(microseconds(1000));
+    equal("the page, a millisecond later", memory::load(page), after)?;
+    let [function, ..] = core.finish();
+    let error = Function::Error.id(Width::W32);
+    equal("the answer to who wrote", function, error)?;
+    ensure!(core.stop(), "core 1 did not go off");
+    world
+        .direct(Width::W64, who, [0; 5])
+        .refused(FfaError::Aborted)?;
+    reclaim(world, handle, 0).succeeded()?;
     Ok(())
 }

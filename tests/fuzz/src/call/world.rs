@@ -14,7 +14,7 @@ use bulkhead_core::event::{Action, Event};
 use bulkhead_core::normal_world::Vm;
 use bulkhead_core::notify::VmNotifications;
 use bulkhead_core::notify::bitmaps::Received;
-use bulkhead_core::partition::{Health, Partition, PartitionConfig, Service};
+use bulkhead_core::partition::{Health, Level, Partition, PartitionConfig, Service};
 use bulkhead_core::region::Region;
 use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -124,6 +124,7 @@ fn config(index: usize, input: &mut Input<'_>, lease: &mut Lease) -> PartitionCo
     }
     PartitionConfig {
         id: IDS[index],
+        level: Level::SEl1,
         name: ["one", "two", "three", "four"][index],
         // SAFETY: a field of the world, dropped before the lease.
         services: unsafe { lease.lend(services.into_boxed_slice()) },

@@ -88,7 +88,7 @@ pub fn accepts(version: Version, bytes: &[u8], total: u32, kind: Kind, maximum: 
     while at < length {
         let (address, count) = (field(at, 8)?, field(at + 8, 4)?);
         ensure(field(at + 12, 4)? == 0 && count >= 1 && address % 4096 == 0)?;
-        ensure(address + count * 4096 < 1 << 64 && pages >= count && ranges >= 1)?;
+        ensure(address + count * 4096 <= 1 << 52 && pages >= count && ranges >= 1)?;
         pages -= count;
         ranges -= 1;
         at += 16;

@@ -11,7 +11,7 @@ use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
 use bulkhead_core::event::{Action, Event};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
-use bulkhead_core::partition::{Partition, PartitionConfig, Service};
+use bulkhead_core::partition::{Level, Partition, PartitionConfig, Service};
 use bulkhead_core::region::Region;
 use bulkhead_core::share::PageOwners;
 use bulkhead_core::spmc::{CoreState, Spmc, SpmcConfig};
@@ -108,6 +108,7 @@ fn config(index: usize, dice: &mut Dice) -> PartitionConfig {
     let base = 0x1000_0000 + 0x10_0000 * u64::try_from(index).expect("few");
     PartitionConfig {
         id: id_of(index),
+        level: Level::SEl1,
         name: ["one", "two", "three", "four", "five"][index],
         services: vec![Service {
             uuid: Uuid([1; 16]),

@@ -186,7 +186,7 @@ fn s26_overlapping_constituents_are_refused() {
 
 #[test]
 fn s27_s34_s35_pages_that_the_sender_does_not_map_are_denied() {
-    for page in [9, SPMC, EL3, 10, NORMAL_WORLD[0], 1 << 40] {
+    for page in [9, SPMC, EL3, 10, NORMAL_WORLD[0], 1 << 39] {
         refused_pages(Denied, &[(0, 1), (page, 1), (1, 1)]);
     }
     for page in [0, 19, 15, SPMC] {

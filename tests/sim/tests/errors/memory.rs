@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ways to the errors of memory transactions.
+//! The ways to the errors of memory transactions, and of permissions at S-EL0.
+
+use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::FfaError::{self, *};
 use bulkhead_abi::memory::Handle;
 use bulkhead_abi::memory::registers::Fragment;
-use bulkhead_abi::{EndpointId, Function, Registers, Version};
+use bulkhead_abi::{EndpointId, Function, Registers, Version, Width};
+use bulkhead_core::region::Region;
+use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::Space;
 use bulkhead_sim::memory::Quotas;
 use bulkhead_sim::sharing::{Desk, Retrieve, Send, Who, run};
-use bulkhead_sim::{call, ffa};
+use bulkhead_sim::{Sim, Spec, call, ffa, request};
 
 const OS: Who = Who::Normal;
 const P1: Who = Who::Sp(0);
@@ -106,6 +110,45 @@ fn second(mut desk: Desk, constituents: u64, bad: bool, spoil: impl Fn(&Desk)) -
     desk.call(OS, &call(next.transmit()))
 }
 
+/// A call of a partition at S-EL0 that has a block of memory and no page to split it: its answer, from the
+/// initialisation or from later.
+fn permissions(function: Function, address: u64, starts: bool) -> Registers {
+    let memory = PageRange::new(Pa(0x1020_0000), 2 << 20).expect("a block");
+    let quotas = Quotas {
+        partition: 0,
+        normal_world: 8,
+    };
+    let answer = Arc::new(Mutex::new(Registers::ZERO));
+    let shared = answer.clone();
+    // One page, which may be read and written.
+    let asked = call([function.id(Width::W64), address, 1, 5, 0, 0, 0, 0]);
+    let spec = Spec::new("el0", EndpointId(0x8002), move |sp| {
+        let asked_by = (!starts).then(|| sp.wait());
+        *shared.lock().unwrap() = sp.svc(&asked);
+        if let Some(request) = asked_by {
+            sp.respond(&request, [0; 5]);
+        }
+    });
+    let spec = spec.with(|config| {
+        config.regions = vec![Region::own("el0", memory)].leak();
+    });
+    let mut sim = Sim::builder()
+        .quotas(quotas)
+        .partition(spec.at_el0())
+        .boot();
+    if !starts {
+        let (os, el0) = (EndpointId(0), EndpointId(0x8002));
+        sim.core(0).call(&request(Width::W32, os, el0, [0; 5]));
+    }
+    let made = answer.lock().unwrap();
+    made.clone()
+}
+
+/// A call of a partition at S-EL1.
+fn at_el1(function: Function) -> Registers {
+    Desk::new(1).call(P1, &ffa(function, [0; 4]))
+}
+
 #[rustfmt::skip]
 pub static WAYS: &[Way] = {
     use Function as F;
@@ -162,5 +205,12 @@ pub static WAYS: &[Way] = {
         (F::MemFragTx, NoMemory, || second(poor(8, 1), 300, false, |_| {})),
         (F::MemFragTx, Denied, || second(Desk::new(2), 300, true, |_| {})),
         (F::MemFragTx, Aborted, || second(Desk::new(2), 300, false, |desk| desk.sim.break_mailbox(0))),
+        (F::MemPermGet, NotSupported, || at_el1(F::MemPermGet)),
+        (F::MemPermGet, InvalidParameters, || permissions(F::MemPermGet, 0x1000, true)),
+        (F::MemPermGet, Denied, || permissions(F::MemPermGet, 0x1020_0000, false)),
+        (F::MemPermSet, NotSupported, || at_el1(F::MemPermSet)),
+        (F::MemPermSet, InvalidParameters, || permissions(F::MemPermSet, 0x1000, true)),
+        (F::MemPermSet, NoMemory, || permissions(F::MemPermSet, 0x1020_0000, true)),
+        (F::MemPermSet, Denied, || permissions(F::MemPermSet, 0x1020_0000, false)),
     ]
 };

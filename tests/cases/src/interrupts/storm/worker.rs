@@ -250,7 +250,11 @@ impl Worker {
         let id = EndpointId(to as u16);
         let reply = self.settle(self.half(id, half, arguments))?;
         if reply.is_error(FfaError::Busy) {
-            ensure!(to != Part::Wide, "{id} is busy on a core of its own");
+            let left = to == Part::Wide && self.plan.gic;
+            ensure!(
+                to != Part::Wide || left,
+                "{id} is busy on a core of its own"
+            );
             self.own.tally.refusals += 1;
             return Ok(None);
         }
