@@ -166,7 +166,11 @@ impl<H: Hardware> Spmc<H> {
 
     /// Lets any core go on with the chain of `slot`, a context that is not pinned, if it was preempted on
     /// `core` and none of those that wait for it is pinned.
-    fn release_chain(&self, core: &CoreState<H>, slot: &Vcpu<H>) -> Result<(), NotThere> {
+    pub(crate) fn release_chain(
+        &self,
+        core: &CoreState<H>,
+        slot: &Vcpu<H>,
+    ) -> Result<(), NotThere> {
         let (initiator, has_callee) = slot.inspect(|state| match state {
             VcpuState::Preempted {
                 activation,
@@ -193,7 +197,7 @@ impl<H: Hardware> Spmc<H> {
 }
 
 /// The context is in another state.
-struct NotThere;
+pub(crate) struct NotThere;
 
 /// Switches a pinned context off that waits.
 fn switch_off<H: Hardware>(core: &CoreState<H>, slot: &Vcpu<H>) -> Result<(), NotThere> {

@@ -17,6 +17,7 @@ use bulkhead_core::hardware::{
     Acknowledged, CopyFault, Hardware, OutOfMemory, Run, SystemRegister,
 };
 use bulkhead_core::mailbox::MailboxBuffers;
+use bulkhead_core::sync::relax;
 use bulkhead_mm::MapError;
 use bulkhead_mm::addr::{Pa, PageRange};
 use bulkhead_mm::attrs::{Permissions, Space, Stage2Attributes};
@@ -132,7 +133,7 @@ impl Hardware for Machine {
 
     fn wait_until(&mut self, until: u64) {
         while timer::now() < until && wait::pending() != Pending::Irq {
-            core::hint::spin_loop();
+            relax();
         }
     }
 

@@ -196,6 +196,44 @@ fn i4_a_partition_that_ignores_its_interrupt_is_left_to_the_scheduler() {
     }
 }
 
+/// One whose time for an interrupt is over goes on where the scheduler has time: it is told who, and not where.
+#[test]
+fn i4_a_partition_that_takes_too_long_for_its_interrupt_goes_on_on_any_core() {
+    for pinned in [false, true] {
+        let mut spec = Spec::new("alpha", A, |sp| {
+            sp.enable(&[OURS]);
+            let mut message = sp.wait();
+            loop {
+                if message.x[0] == INTERRUPT {
+                    assert_eq!(sp.handle_all(), [OURS]);
+                    sp.spin(&message);
+                }
+                message = sp.wait();
+            }
+        })
+        .interrupts(&[OURS]);
+        if pinned {
+            spec = spec.multi_core();
+        }
+        let mut sim = Sim::builder().partition(spec).cores(2).boot();
+        sim.negotiate(Version::OURS);
+        sim.core(1).switch_on();
+        sim.line(OURS, |line| line.asserted = true);
+        // It spins until its time is over.
+        sim.core(0).run_normal_world();
+        assert_eq!(sim.state(0, 0), StateName::Preempted);
+        assert_eq!(sim.core(0).machine.schedule_receiver, 1);
+        let elsewhere = sim.core(1).call(&run(A, 0));
+        if pinned {
+            assert_error(&elsewhere, FfaError::InvalidParameters);
+            assert_function(&sim.core(0).call(&run(A, 0)), Function::MsgWait);
+        } else {
+            assert_function(&elsewhere, Function::MsgWait);
+        }
+        assert_eq!(sim.state(0, 0), StateName::Waiting);
+    }
+}
+
 /// A87: SRI policy "on entering wait": what is pending then is the scheduler's, what comes later is not.
 #[test]
 fn a87_a_partition_that_was_left_to_the_scheduler_is_entered_for_the_next_interrupt() {

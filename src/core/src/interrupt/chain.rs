@@ -547,7 +547,7 @@ impl<H: Hardware> Spmc<H> {
     }
 
     /// The chain of `head`, which was entered for an interrupt, goes on when the normal world runs its last
-    /// context.
+    /// context: on any core, unless one of the chain is pinned. Its scheduler is told who, and not where.
     fn give_to_scheduler(
         &self,
         core: &mut CoreState<H>,
@@ -584,6 +584,8 @@ impl<H: Hardware> Spmc<H> {
             activation,
             core: core.index,
         });
+        // One that is pinned goes on here.
+        let _ = self.release_chain(core, last);
         self.end_interrupt(core, slot, hw);
         self.leave_to_scheduler(last, hw);
         let who = match interrupted {
