@@ -28,6 +28,7 @@ boots() {
     linux                  | linux          | release | max         | on  | 4 | 4 | loglevel=8 nohz=off | \[linux\] SRI
     linux-kvm              | linux-kvm      | release | max         | on  | 4 | 1 | loglevel=4 | \[kvm\] Linux .* mode initialized
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
+    linux-optee-gicv2      | linux-optee-gicv2 | release | max      | on  | 4 | 4 | loglevel=8 halts=1 | \[optee\] optee: initialized driver
     linux-xtest            | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 |
     linux-xtest-pkvm       | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 kvm-arm.mode=protected | \[xtest\] .*Protected .*mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
@@ -87,8 +88,9 @@ spmc_image() {
 need_client() {
     case $1 in
     optee) need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; } ;;
-    linux-optee)
-        need_optee || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
+    linux-optee | linux-optee-gicv2)
+        client_suffix=${1#linux-optee}
+        need_optee "${client_suffix#-}" || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
         need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
         ;;
     linux-xtest)
@@ -117,7 +119,7 @@ config_flash() {
     case $1 in
     linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && modules_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
-    linux-optee) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
+    linux-optee | linux-optee-gicv2) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
     linux-xtest) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && xtest_initramfs "$3" ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
@@ -156,7 +158,7 @@ boot_config() {
     # Read by lib/qemu.sh.
     # shellcheck disable=SC2034
     case $1 in
-    linux-optee) qemu_typist=1 ;;
+    linux-optee | linux-optee-gicv2) qemu_typist=1 ;;
     *) qemu_typist= ;;
     esac
     case $1 in

@@ -93,12 +93,13 @@ pub(crate) const RX_TX_INFO: [&str; 2] = ["rx-buffer", "tx-buffer"];
 pub(crate) const LIVE_STATE: [&str; 1] = ["live-state-buffer"];
 
 /// `bulkhead,interrupt-controller` (C-18).
-pub(crate) const INTERRUPT_CONTROLLER: [&str; 5] = [
+pub(crate) const INTERRUPT_CONTROLLER: [&str; 6] = [
     "distributor",
     "cpu-interface",
     "timer-interrupt",
     "managed-exit-interrupt",
     "notification-pending-interrupt",
+    "firmware-initialised",
 ];
 
 /// A memory region (B-24). `load-flags` is of an SPMC at S-EL1.

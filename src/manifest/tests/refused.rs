@@ -500,19 +500,22 @@ fn c18_an_interrupt_controller_is_where_nothing_else_is() {
         (gic.timer, gic.managed_exit, gic.notification_pending),
         (30, 17, 18)
     );
+    assert!(!gic.firmware_initialised);
     assert!(
         good.unknown_properties()
             .all(|unknown| unknown.name == "stray-property")
     );
     let numbers = format!(
-        "{FRAMES} timer-interrupt = <29>; managed-exit-interrupt = <20>; notification-pending-interrupt = <21>;"
+        "{FRAMES} timer-interrupt = <3>; managed-exit-interrupt = <31>; notification-pending-interrupt = <0>; \
+         firmware-initialised;"
     );
     let good = sp("partition.dts", &with_controller(&numbers)).unwrap();
     let gic = good.interrupt_controller.unwrap();
     assert_eq!(
         (gic.timer, gic.managed_exit, gic.notification_pending),
-        (29, 20, 21)
+        (3, 31, 0)
     );
+    assert!(gic.firmware_initialised);
     for (properties, rule, property) in [
         (
             "cpu-interface = <0x08010000>;",
@@ -543,10 +546,11 @@ fn c18_an_interrupt_controller_is_where_nothing_else_is() {
         );
     }
     for (number, rule) in [
-        ("timer-interrupt = <15>;", Rule::ReservedInterrupt),
+        ("timer-interrupt = <32>;", Rule::ReservedInterrupt),
         ("timer-interrupt = <27>;", Rule::ReservedInterrupt),
         ("managed-exit-interrupt = <32>;", Rule::ReservedInterrupt),
         ("managed-exit-interrupt = <30>;", Rule::DuplicateInterrupt),
+        ("firmware-initialised = <1>;", Rule::MalformedBoolean),
         (
             "notification-pending-interrupt = <17>;",
             Rule::DuplicateInterrupt,

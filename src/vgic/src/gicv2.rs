@@ -23,8 +23,21 @@ pub const CPU_INTERFACE_SIZE: u64 = 0x2000;
 
 /// SGIs among the private interrupts.
 const SGIS: u32 = 0xffff;
+/// Those that firmware leaves to secure software.
+const SECURE_SGIS: u32 = 0xff00;
 /// The lowest SPI that is none: 1020 to 1023 are special, and more than 988 there are not.
 const END: u32 = crate::SPECIAL;
+
+/// What a GIC's registers have at first, and again after a reset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// The architecture's reset values: all is disabled.
+    Reset,
+    /// What secure firmware leaves to the system that it starts, of whose drivers some count on it: the distributor
+    /// and the CPU interfaces are enabled for Group 0, which is signalled as FIQ, and mask no priority; SGIs 8 to 15
+    /// are in Group 0 and enabled, and all else is in Group 1.
+    Firmware,
+}
 
 /// What one vCPU has of its own.
 #[derive(Clone, Debug)]
@@ -44,15 +57,23 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// As after reset, with the SGIs and the PPIs of `ppis`: bits 31:16.
-    pub const fn new(ppis: u32) -> Self {
+    /// With the SGIs and the PPIs of `ppis`: bits 31:16.
+    pub const fn new(ppis: u32, start: Start) -> Self {
         let mut private = Bank::new(0, ppis | SGIS);
         private.edge = SGIS;
+        let mut control = 0;
+        let mut mask = 0;
+        if let Start::Firmware = start {
+            private.group1 = private.implemented & !SECURE_SGIS;
+            private.enabled = SECURE_SGIS;
+            control = cpu_interface::ENABLE_GROUP_0 | cpu_interface::FIQ_ENABLE;
+            mask = priority::LEVELS;
+        }
         Self {
             private,
             sources: [0; 16],
-            control: 0,
-            mask: 0,
+            control,
+            mask,
             binary_point: [priority::MINIMUM_POINT, priority::MINIMUM_POINT + 1],
             active: [0; 2],
         }
@@ -64,6 +85,7 @@ impl Cpu {
 pub struct Gicv2<'a> {
     cpus: &'a mut [Cpu],
     shared: &'a mut [Bank],
+    start: Start,
     /// GICD_CTLR.
     control: u32,
     /// vCPUs whose signals may have changed.
@@ -80,18 +102,22 @@ struct Candidate {
 }
 
 impl<'a> Gicv2<'a> {
-    /// With at most [`MAXIMUM_VCPUS`] of `cpus`, and with the SPIs of `shared`, in ascending order of
-    /// [`Bank::first`].
-    pub fn new(cpus: &'a mut [Cpu], shared: &'a mut [Bank]) -> Self {
+    /// With at most [`MAXIMUM_VCPUS`] of `cpus`, made with `start`, and with the SPIs of `shared`, in ascending order
+    /// of [`Bank::first`].
+    pub fn new(cpus: &'a mut [Cpu], shared: &'a mut [Bank], start: Start) -> Self {
+        for bank in shared.iter_mut() {
+            bank.group1 = distributor::group1(bank.implemented, start);
+        }
         Self {
             cpus,
             shared,
-            control: 0,
+            start,
+            control: distributor::control(start),
             changed: 0,
         }
     }
 
-    /// Brings a vCPU's own interrupts and its interface to the state after reset. What is latched or active is so no
+    /// Brings a vCPU's own interrupts and its interface to the state at the start. What is latched or active is so no
     /// more, and `physical` is told; lines stay as they are.
     #[inline(never)]
     pub fn reset_vcpu(&mut self, vcpu: usize, physical: &mut dyn Physical) {
@@ -99,7 +125,7 @@ impl<'a> Gicv2<'a> {
             return;
         };
         let (before, line) = (cpu.private.clone(), cpu.private.line);
-        *cpu = Cpu::new(before.implemented & !SGIS);
+        *cpu = Cpu::new(before.implemented & !SGIS, self.start);
         cpu.private.line = line;
         each(before.enabled, |intid| physical.enable(vcpu, intid, false));
         each(before.latched | before.active, |intid| {
@@ -108,14 +134,15 @@ impl<'a> Gicv2<'a> {
         self.touch(Some(vcpu));
     }
 
-    /// Brings what vCPUs share to the state after reset, as [`reset_vcpu`](Self::reset_vcpu) does.
+    /// Brings what vCPUs share to the state at the start, as [`reset_vcpu`](Self::reset_vcpu) does.
     #[inline(never)]
     pub fn reset_shared(&mut self, physical: &mut dyn Physical) {
-        self.control = 0;
+        self.control = distributor::control(self.start);
         for bank in self.shared.iter_mut() {
             let (before, line) = (bank.clone(), bank.line);
             *bank = Bank::new(before.first, before.implemented);
             bank.line = line;
+            bank.group1 = distributor::group1(bank.implemented, self.start);
             let intid = |bit: u32| before.first.saturating_add(bit);
             each(before.enabled, |bit| physical.enable(0, intid(bit), false));
             each(before.latched | before.active, |bit| {

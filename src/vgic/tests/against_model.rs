@@ -6,7 +6,7 @@
 mod model;
 
 use bulkhead_vgic::bank::Bank;
-use bulkhead_vgic::gicv2::{Cpu, Frame, Gicv2, REGISTERS, Width};
+use bulkhead_vgic::gicv2::{Cpu, Frame, Gicv2, REGISTERS, Start, Width};
 use bulkhead_vgic::{Physical, Size};
 use model::{Mistake, Model, Told};
 
@@ -156,20 +156,20 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(vcpus: usize, mistake: Mistake) -> Self {
+    fn new(vcpus: usize, start: Start, mistake: Mistake) -> Self {
         let bank = |first: u32| {
             let own = SPIS.iter().filter(|intid| *intid / 32 * 32 == first);
             Bank::new(first, own.fold(0, |all, intid| all | 1 << (intid % 32)))
         };
         let cpus = (0..vcpus)
-            .map(|_| Cpu::new(PPIS))
+            .map(|_| Cpu::new(PPIS, start))
             .collect::<Vec<_>>()
             .leak();
         let banks = vec![bank(32), bank(64)].leak();
         Self {
-            gic: Gicv2::new(cpus, banks),
+            gic: Gicv2::new(cpus, banks, start),
             noted: Noted::default(),
-            model: Model::new(vcpus, PPIS, &SPIS, 2, mistake),
+            model: Model::new(vcpus, PPIS, &SPIS, 2, start == Start::Firmware, mistake),
             vcpus,
         }
     }
@@ -267,7 +267,8 @@ fn walk(operations: u64, seed: u64, mistake: Mistake) -> Result<(), String> {
     while done < operations {
         let mut dice = Dice(round.wrapping_mul(0x1234_5678_9abc_def1));
         let vcpus = [1, 2, 4, 8][(round % 4) as usize];
-        let mut pair = Pair::new(vcpus, mistake);
+        let start = [Start::Reset, Start::Firmware][(round / 4 % 2) as usize];
+        let mut pair = Pair::new(vcpus, start, mistake);
         let mut last = [1023; 8];
         let mut before = Vec::new();
         for step in 1..=ROUND {

@@ -2,7 +2,7 @@
 //! Each register of the GICv2: reads, writes, reserved bits and sizes of access. And what they do together.
 
 use bulkhead_vgic::bank::Bank;
-use bulkhead_vgic::gicv2::{Cpu, Frame, Gicv2, REGISTERS, Width};
+use bulkhead_vgic::gicv2::{Cpu, Frame, Gicv2, REGISTERS, Start, Width};
 use bulkhead_vgic::{Physical, Signals, Size};
 use proptest::prelude::*;
 
@@ -72,13 +72,17 @@ const DIR: u32 = 0x1000;
 
 impl Bench {
     fn new(vcpus: usize) -> Self {
+        Self::starting(vcpus, Start::Reset)
+    }
+
+    fn starting(vcpus: usize, start: Start) -> Self {
         let cpus = (0..vcpus)
-            .map(|_| Cpu::new(PPIS))
+            .map(|_| Cpu::new(PPIS, start))
             .collect::<Vec<_>>()
             .leak();
         let banks = vec![Bank::new(32, FIRST), Bank::new(64, SECOND)].leak();
         Self {
-            gic: Gicv2::new(cpus, banks),
+            gic: Gicv2::new(cpus, banks, start),
             told: Told::default(),
         }
     }
@@ -812,6 +816,36 @@ fn f12_what_stands_for_a_physical_interrupt_is_released_once() {
     assert_eq!(bench.told.released.len(), 1);
     for nobody in [35, 17, 63, 96, 1019, 1020, 1023, 5000, u32::MAX] {
         assert!(!bench.gic.pend(0, nobody), "{nobody}");
+    }
+}
+
+#[test]
+fn c18_as_firmware_leaves_it_what_is_enabled_is_signalled_as_fiq() {
+    let mut bench = Bench::starting(2, Start::Firmware);
+    for round in 0..3 {
+        assert_eq!(bench.rd(0, 0), 1, "GICD_CTLR.EnableGrp0");
+        for vcpu in 0..2 {
+            assert_eq!((bench.rc(vcpu, CTLR), bench.rc(vcpu, PMR)), (0b1001, 0xf8));
+            let groups = (bench.rd(vcpu, 0x80), bench.rd(0, 0x84), bench.rd(0, 0x88));
+            assert_eq!(groups, (PPIS | 0xff, FIRST, SECOND));
+            let enabled = (bench.rd(vcpu, 0x100), bench.gic.signals(vcpu));
+            assert_eq!(enabled, (0xff00, NONE));
+        }
+        bench.gic.pend(1, 27);
+        assert_eq!(bench.gic.signals(1), NONE);
+        bench.d(1, 0x100, 1 << 27);
+        // Group 1 is another world's.
+        assert_eq!(bench.gic.signals(1), NONE);
+        bench.d(1, 0x80, 0);
+        assert_eq!(bench.gic.signals(1), FIQ);
+        // An SGI to all others.
+        bench.d(1, 0xf00, 1 << 24 | 15);
+        assert_eq!(bench.gic.signals(0), FIQ);
+        assert_eq!(bench.rc(0, IAR), 1 << 10 | 15);
+        bench.gic.reset_vcpu(0, &mut ());
+        bench.d(0, 0, round);
+        bench.gic.reset_vcpu(1, &mut ());
+        bench.gic.reset_shared(&mut ());
     }
 }
 

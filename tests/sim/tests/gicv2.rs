@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::paravirt::{FAILURE, NO_INTERRUPT, Paravirt, SUCCESS};
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
-use bulkhead_core::device::gic::Layout;
+use bulkhead_core::device::gic::{Layout, Start};
 use bulkhead_core::event::{Direction, Event, Fault, FaultKind};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName};
 use bulkhead_mm::attrs::Space;
@@ -22,11 +22,13 @@ const LAYOUT: Layout = Layout {
     timer: 30,
     managed_exit: 17,
     notification_pending: 18,
+    start: Start::Reset,
 };
 const DATA_ABORT: u64 = 0x24 << 26 | 1 << 25 | 0x07;
 const VALID: u64 = 1 << 24;
 const WORD: u64 = 2 << 22;
 /// Offsets, from the distributor on.
+const GROUP: u64 = 0x84;
 const ENABLE: u64 = 0x104;
 const PENDING: u64 = 0x204;
 const ACTIVE: u64 = 0x304;
@@ -202,6 +204,58 @@ fn c18_a_partition_with_a_gic_has_no_paravirtual_interrupts() {
     assert_function(&ask(&mut sim), Function::MsgSendDirectResp);
     let expected = [FAILURE, FAILURE, FAILURE, FAILURE, NO_INTERRUPT, SUCCESS];
     assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+/// A driver that counts on secure firmware configures its interrupts and nothing else; its timer has the number of an SGI.
+#[test]
+fn c18_a_gic_may_be_as_firmware_leaves_it() {
+    const TIMER: u32 = 3;
+    let seen = Seen::default();
+    let noted = seen.clone();
+    let program = move |sp: &mut Sp| {
+        store(sp, GROUP, 0);
+        store(sp, GROUP - 4, 0);
+        store(sp, ENABLE, 1 << (SPI % 32));
+        store(sp, ENABLE - 4, 1 << TIMER);
+        let mut message = sp.wait();
+        loop {
+            if message.x[0] == Function::MsgSendDirectReq.id(Width::W64) {
+                sp.set_timer(message.x[4]);
+                message = sp.respond(&message, [0; 5]);
+                continue;
+            }
+            let found = load(sp, IAR);
+            match found as u32 & 0x3ff {
+                TIMER => sp.write_timer(2, 1, 0),
+                _ => sp.line(SPI, |line| line.asserted = false),
+            }
+            store(sp, EOIR, found);
+            noted.lock().unwrap().extend([found & 0x3ff, load(sp, IAR)]);
+            message = sp.wait();
+        }
+    };
+    let layout = Layout {
+        timer: TIMER,
+        start: Start::Firmware,
+        ..LAYOUT
+    };
+    let spec = Spec::new("alpha", A, program)
+        .with_gic(layout)
+        .with(|config| config.interrupts = &[SPI]);
+    let mut sim = Sim::builder().partition(spec).boot();
+    for _ in 0..3 {
+        sim.line(SPI, |line| line.asserted = true);
+        sim.core(0).run_normal_world();
+        assert_eq!(*seen.lock().unwrap(), [SPI.into(), 1023]);
+        seen.lock().unwrap().clear();
+        let due = sim.core(0).machine.now + 1000;
+        let ask = request(Width::W64, NWD, A, [0, due, 0, 0, 0]);
+        assert_function(&sim.core(0).call(&ask), Function::MsgSendDirectResp);
+        sim.core(0).machine.now = due;
+        sim.core(0).run_normal_world();
+        assert_eq!(*seen.lock().unwrap(), [TIMER.into(), 1023]);
+        seen.lock().unwrap().clear();
+    }
 }
 
 #[test]

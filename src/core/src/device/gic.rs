@@ -8,6 +8,7 @@
 
 use bulkhead_abi::paravirt;
 use bulkhead_vgic::bank::{BANK, Bank};
+pub use bulkhead_vgic::gicv2::Start;
 use bulkhead_vgic::gicv2::{CPU_INTERFACE_SIZE, Cpu, DISTRIBUTOR_SIZE, Gicv2};
 use bulkhead_vgic::{PRIVATE, Physical, SPECIAL, Size};
 
@@ -19,7 +20,7 @@ use crate::sync::Mutex;
 use crate::vcpu::{StateName, VcpuRef};
 use crate::virtual_interrupt::{Ended, INTID_VIRTUAL_TIMER, Lines};
 
-/// Where a partition's GICv2 is, as secure IPAs, and which PPIs its events are.
+/// Where a partition's GICv2 is, as secure IPAs, which SGIs and PPIs its events are, and how it is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
     /// The distributor, 4 KiB.
@@ -32,6 +33,8 @@ pub struct Layout {
     pub managed_exit: u32,
     /// The notification pending interrupt.
     pub notification_pending: u32,
+    /// What its registers have when the partition starts.
+    pub start: Start,
 }
 
 impl Layout {
@@ -43,6 +46,12 @@ impl Layout {
             paravirt::INTID_NOTIFICATION_PENDING => self.notification_pending,
             other => other,
         }
+    }
+
+    /// Whether what paravirtual interrupts know as `intid` is a level here: the timer, unless its number is that of
+    /// an SGI, which has none.
+    fn is_level(&self, intid: u32) -> bool {
+        intid == paravirt::INTID_TIMER && self.timer >= 16
     }
 
     /// Which PPIs there are besides those of devices, a bit each.
@@ -113,7 +122,8 @@ impl VirtualGic {
     /// What a vCPU has of its own. `devices` are the INTIDs of the partition's devices.
     pub fn cpu(layout: &Layout, devices: &[u32]) -> Cpu {
         let private = devices.iter().filter(|intid| **intid < PRIVATE);
-        Cpu::new(private.fold(layout.ppis(), |all, intid| all | 1_u32.wrapping_shl(*intid)))
+        let ppis = private.fold(layout.ppis(), |all, intid| all | 1_u32.wrapping_shl(*intid));
+        Cpu::new(ppis, layout.start)
     }
 
     /// The SPIs of the partition's devices.
@@ -144,7 +154,7 @@ impl VirtualGic {
         banks: &'static mut [Bank],
         links: &'static mut [Link],
     ) -> Self {
-        let gic = Gicv2::new(cpus, banks);
+        let gic = Gicv2::new(cpus, banks, layout.start);
         Self {
             layout,
             inner: Mutex::new(Inner { gic, links }),
@@ -174,7 +184,7 @@ impl VirtualGic {
             link.core = acknowledged;
         }
         let number = self.layout.number(intid);
-        if intid == paravirt::INTID_TIMER {
+        if self.layout.is_level(intid) {
             inner.gic.set_line(vcpu, number, true);
             return true;
         }
@@ -186,7 +196,7 @@ impl VirtualGic {
     pub(crate) fn withdraw(&self, vcpu: usize, intid: u32) {
         let mut inner = self.inner.lock();
         let number = self.layout.number(intid);
-        if intid == paravirt::INTID_TIMER {
+        if self.layout.is_level(intid) {
             inner.gic.set_line(vcpu, number, false);
         } else {
             inner.gic.withdraw(vcpu, number);

@@ -26,15 +26,19 @@ pub(crate) const CPU_INTERFACE: Field = Field::new(
 );
 const TIMER: Field = Field::new(
     "timer-interrupt",
-    "write timer-interrupt = <PPI>; from 16 to 31, not 27, once",
+    "write timer-interrupt = <INTID>; an SGI or a PPI, 0 to 31, not 27, once",
 );
 const MANAGED_EXIT: Field = Field::new(
     "managed-exit-interrupt",
-    "write managed-exit-interrupt = <PPI>; from 16 to 31, not 27, once",
+    "write managed-exit-interrupt = <INTID>; an SGI or a PPI, 0 to 31, not 27, once",
 );
 const NOTIFICATION_PENDING: Field = Field::new(
     "notification-pending-interrupt",
-    "write notification-pending-interrupt = <PPI>; from 16 to 31, not 27, once",
+    "write notification-pending-interrupt = <INTID>; an SGI or a PPI, 0 to 31, not 27, once",
+);
+const INITIALISED: Field = Field::new(
+    "firmware-initialised",
+    "write firmware-initialised; without a value, or leave it out",
 );
 const VCPUS: Field = Field::new(
     "execution-ctx-count",
@@ -56,12 +60,14 @@ pub struct VirtualInterruptController {
     pub distributor: Range,
     /// Where the CPU interface is.
     pub cpu_interface: Range,
-    /// The PPI of the EL1 physical timer, 30 where the manifest does not say.
+    /// The INTID of the EL1 physical timer, an SGI or a PPI: 30 where the manifest does not say.
     pub timer: u32,
-    /// The PPI of the managed exit, 17 where the manifest does not say.
+    /// The INTID of the managed exit, 17 where the manifest does not say.
     pub managed_exit: u32,
-    /// The PPI that tells of pending notifications, 18 where the manifest does not say.
+    /// The INTID that tells of pending notifications, 18 where the manifest does not say.
     pub notification_pending: u32,
+    /// Whether its registers begin as secure firmware leaves those of a real one, and not as after a reset.
+    pub firmware_initialised: bool,
 }
 
 impl<'a> SpManifest<'a> {
@@ -91,9 +97,9 @@ impl<'a> SpManifest<'a> {
         }
         let distributor = frame(node, DISTRIBUTOR, 0x1000)?;
         let cpu_interface = frame(node, CPU_INTERFACE, 0x2000)?;
-        let timer = self.ppi(node, TIMER, 30)?;
-        let managed_exit = self.ppi(node, MANAGED_EXIT, 17)?;
-        let notification_pending = self.ppi(node, NOTIFICATION_PENDING, 18)?;
+        let timer = self.private(node, TIMER, 30)?;
+        let managed_exit = self.private(node, MANAGED_EXIT, 17)?;
+        let notification_pending = self.private(node, NOTIFICATION_PENDING, 18)?;
         for (field, number, others) in [
             (MANAGED_EXIT, managed_exit, [timer, timer]),
             (
@@ -114,11 +120,12 @@ impl<'a> SpManifest<'a> {
             timer,
             managed_exit,
             notification_pending,
+            firmware_initialised: node.flag(INITIALISED)?,
         }))
     }
 
-    /// A PPI of its own.
-    fn ppi(
+    /// An SGI or a PPI of its own.
+    fn private(
         &self,
         node: Node<'_, 'a>,
         field: Field,
@@ -127,7 +134,7 @@ impl<'a> SpManifest<'a> {
         let written = node.integer(field)?.unwrap_or(default.into());
         let error = |rule| node.field_error(field, rule).value(written);
         let number = u32::try_from(written).map_err(|_| error(Rule::ReservedInterrupt))?;
-        if !(16..32).contains(&number) || written == VIRTUAL_TIMER {
+        if number > 31 || written == VIRTUAL_TIMER {
             return Err(error(Rule::ReservedInterrupt));
         }
         let device = (self.device_regions())

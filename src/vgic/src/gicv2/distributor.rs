@@ -4,14 +4,32 @@
 use super::cpu_interface::IMPLEMENTER;
 use super::priority::LEVELS;
 use super::register::{Kind, Register};
-use super::{END, Gicv2, SGIS, each, get, set, source_of};
+use super::{END, Gicv2, SGIS, Start, each, get, set, source_of};
 use crate::bank::Bank;
 use crate::{PRIVATE, Physical, Size};
 
-/// The bits of GICD_CTLR: EnableGrp0 and EnableGrp1.
-const CONTROL: u32 = 3;
+/// GICD_CTLR.EnableGrp0.
+const ENABLE_GROUP_0: u32 = 1 << 0;
+/// The bits of GICD_CTLR: that and EnableGrp1.
+const CONTROL: u32 = ENABLE_GROUP_0 | 1 << 1;
 /// GICD_PIDR2.ArchRev.
 const REVISION: u32 = 2 << 4;
+
+/// GICD_CTLR at first.
+pub(super) const fn control(start: Start) -> u32 {
+    match start {
+        Start::Reset => 0,
+        Start::Firmware => ENABLE_GROUP_0,
+    }
+}
+
+/// GICD_IGROUPR at first, of SPIs.
+pub(super) const fn group1(implemented: u32, start: Start) -> u32 {
+    match start {
+        Start::Reset => 0,
+        Start::Firmware => implemented,
+    }
+}
 
 /// The bytes that an access is about: how many, from which one of the register array on.
 fn bytes_of(register: &Register, offset: u32, size: Size) -> (u32, u32) {

@@ -69,12 +69,22 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(vcpus: usize, ppis: u32, spis: &[u32], lines: u32, mistake: Mistake) -> Self {
+    pub fn new(
+        vcpus: usize,
+        ppis: u32,
+        spis: &[u32],
+        lines: u32,
+        initialised: bool,
+        mistake: Mistake,
+    ) -> Self {
         let private = (0..32)
             .map(|intid| {
                 let there = intid < 16 || ppis >> intid & 1 != 0;
+                let secure = (8..16).contains(&intid);
                 there.then(|| One {
                     edge: intid < 16,
+                    enabled: initialised && secure,
+                    group1: initialised && !secure,
                     ..One::default()
                 })
             })
@@ -82,17 +92,25 @@ impl Model {
         Self {
             private: vec![private; vcpus],
             shared: (0..1020)
-                .map(|intid| spis.contains(&intid).then(One::default))
+                .map(|intid| {
+                    spis.contains(&intid).then(|| One {
+                        group1: initialised,
+                        ..One::default()
+                    })
+                })
                 .collect(),
             interfaces: vec![
                 Interface {
                     bpr: 2,
                     abpr: 3,
+                    // EnableGrp0 and FIQEn; every priority passes.
+                    ctlr: if initialised { 9 } else { 0 },
+                    pmr: if initialised { 0xf8 } else { 0 },
                     ..Interface::default()
                 };
                 vcpus
             ],
-            ctlr: 0,
+            ctlr: u32::from(initialised),
             lines,
             told: Vec::new(),
             mistake,
