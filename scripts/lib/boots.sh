@@ -30,6 +30,7 @@ boots() {
     linux-optee            | linux-optee    | release | max         | on  | 4 | 4 | loglevel=8 | \[optee\] optee: initialized driver
     linux-optee-gicv2      | linux-optee-gicv2 | release | max      | on  | 4 | 4 | loglevel=8 halts=1 | \[optee\] optee: initialized driver
     linux-xtest            | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 |
+    linux-xtest-gicv2      | linux-xtest-gicv2 | release | max      | on  | 4 | 4 | loglevel=4 |
     linux-xtest-pkvm       | linux-xtest    | release | max         | on  | 4 | 4 | loglevel=4 kvm-arm.mode=protected | \[xtest\] .*Protected .*mode initialized
     tests                  | tests          | release | max         | on  | 4 | 4 | tests          |
     tests-ends             | tests          | release | max         | on  | 4 | 4 | tests k7_      |
@@ -93,8 +94,8 @@ need_client() {
         need_optee "${client_suffix#-}" || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
         need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
         ;;
-    linux-xtest)
-        need_optee quiet || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
+    linux-xtest | linux-xtest-gicv2)
+        need_optee "quiet${1#linux-xtest}" || { client_reason="OP-TEE cannot be had: $optee_reason"; return 1; }
         need_linux "$linux_pages" || { client_reason="Linux cannot be had: $linux_reason"; return 1; }
         need_xtest || { client_reason="xtest cannot be had: $xtest_reason"; return 1; }
         ;;
@@ -120,7 +121,7 @@ config_flash() {
     linux) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && modules_initramfs "$3" ;;
     linux-kvm) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && kvm_initramfs "$3" ;;
     linux-optee | linux-optee-gicv2) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && linux_initramfs "$3" optee ;;
-    linux-xtest) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && xtest_initramfs "$3" ;;
+    linux-xtest | linux-xtest-gicv2) make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "" && xtest_initramfs "$3" ;;
     *)
         make_flash "$root/manifests/qemu-virt/$1" "$3" "$bl32" "$out/payloads/nwd.bin" || return 1
         rm -f "$3"/*.package

@@ -5,10 +5,11 @@
 # The status of need_optee when the archive does not deliver: tests that need OP-TEE are skipped by name.
 optee_unavailable=3
 
-# optee_flags [SUFFIX]: OP-TEE's make variables: those of `flags`, then those of `flags-SUFFIX`.
+# optee_flags [SUFFIX]: OP-TEE's make variables: those of `flags`, then those of `flags-WORD` for each WORD of SUFFIX, which
+# has dashes between them.
 optee_flags() {
-    for optee_file in flags ${1:+"flags-$1"}; do
-        sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$root/tests/clients/optee/$optee_file"
+    for optee_word in '' $(say "${1-}" | tr '-' ' '); do
+        sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$root/tests/clients/optee/flags${optee_word:+-$optee_word}"
     done
 }
 

@@ -7,7 +7,7 @@ use bulkhead_abi::{EndpointId, Uuid};
 use bulkhead_arch::context::{Context, Epoch, PointerKeys, Translation};
 use bulkhead_arch::entropy::{Entropy, Source};
 use bulkhead_arch::features::Features;
-use bulkhead_core::device::gic::{Layout, Start, VirtualGic};
+use bulkhead_core::device::gic::{Layout, VirtualGic};
 use bulkhead_core::few;
 use bulkhead_core::notify::bitmaps::Received;
 use bulkhead_core::partition::{Level, Service};
@@ -310,10 +310,7 @@ fn gic(
         timer: controller.timer,
         managed_exit: controller.managed_exit,
         notification_pending: controller.notification_pending,
-        start: match controller.firmware_initialised {
-            true => Start::Firmware,
-            false => Start::Reset,
-        },
+        firmware_initialised: controller.firmware_initialised,
     };
     let cpus = arena.slice(vcpus, |_, _| {
         Ok::<_, ArenaFull>(VirtualGic::cpu(&layout, devices))

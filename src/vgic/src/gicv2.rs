@@ -33,10 +33,13 @@ const END: u32 = crate::SPECIAL;
 pub enum Start {
     /// The architecture's reset values: all is disabled.
     Reset,
-    /// What secure firmware leaves to the system that it starts, of whose drivers some count on it: the distributor
-    /// and the CPU interfaces are enabled for Group 0, which is signalled as FIQ, and mask no priority; SGIs 8 to 15
-    /// are in Group 0 and enabled, and all else is in Group 1.
-    Firmware,
+    /// What a secure system finds whose drivers count on firmware and a normal world. The distributor and the CPU
+    /// interfaces are enabled for both groups, signal Group 0 as FIQ, and mask no priority; SGIs 8 to 15 are in Group 0
+    /// and enabled; all else is in Group 1 and of priority 0x80.
+    Firmware {
+        /// What stands for the normal world's interrupts: those SGIs and PPIs are enabled, bit N for INTID N.
+        foreign: u32,
+    },
 }
 
 /// What one vCPU has of its own.
@@ -58,15 +61,14 @@ pub struct Cpu {
 
 impl Cpu {
     /// With the SGIs and the PPIs of `ppis`: bits 31:16.
-    pub const fn new(ppis: u32, start: Start) -> Self {
+    pub fn new(ppis: u32, start: Start) -> Self {
         let mut private = Bank::new(0, ppis | SGIS);
         private.edge = SGIS;
-        let mut control = 0;
-        let mut mask = 0;
-        if let Start::Firmware = start {
-            private.group1 = private.implemented & !SECURE_SGIS;
-            private.enabled = SECURE_SGIS;
-            control = cpu_interface::ENABLE_GROUP_0 | cpu_interface::FIQ_ENABLE;
+        let (mut control, mut mask) = (0, 0);
+        if let Start::Firmware { foreign } = start {
+            leave_to_normal_world(&mut private, !SECURE_SGIS);
+            private.enabled = SECURE_SGIS | foreign & private.implemented;
+            control = cpu_interface::ENABLE_GROUPS | cpu_interface::FIQ_ENABLE;
             mask = priority::LEVELS;
         }
         Self {
@@ -77,6 +79,19 @@ impl Cpu {
             binary_point: [priority::MINIMUM_POINT, priority::MINIMUM_POINT + 1],
             active: [0; 2],
         }
+    }
+}
+
+/// Puts those of `which` into Group 1, with the most urgent priority that a normal world can give.
+fn leave_to_normal_world(bank: &mut Bank, which: u32) {
+    bank.group1 = bank.implemented & which;
+    each(bank.group1, |bit| set(&mut bank.priority, bit, 0x80));
+}
+
+/// The state of SPIs at the start; `bank` has that after reset.
+fn begin(bank: &mut Bank, start: Start) {
+    if let Start::Firmware { .. } = start {
+        leave_to_normal_world(bank, u32::MAX);
     }
 }
 
@@ -106,7 +121,7 @@ impl<'a> Gicv2<'a> {
     /// of [`Bank::first`].
     pub fn new(cpus: &'a mut [Cpu], shared: &'a mut [Bank], start: Start) -> Self {
         for bank in shared.iter_mut() {
-            bank.group1 = distributor::group1(bank.implemented, start);
+            begin(bank, start);
         }
         Self {
             cpus,
@@ -142,7 +157,7 @@ impl<'a> Gicv2<'a> {
             let (before, line) = (bank.clone(), bank.line);
             *bank = Bank::new(before.first, before.implemented);
             bank.line = line;
-            bank.group1 = distributor::group1(bank.implemented, self.start);
+            begin(bank, self.start);
             let intid = |bit: u32| before.first.saturating_add(bit);
             each(before.enabled, |bit| physical.enable(0, intid(bit), false));
             each(before.latched | before.active, |bit| {

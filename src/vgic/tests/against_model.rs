@@ -20,6 +20,9 @@ const ASKED: [u32; 16] = [
 const LOOK: u64 = 256;
 const ROUND: u64 = 4096;
 
+/// PPI 27 is the normal world's.
+const FIRMWARE: Start = Start::Firmware { foreign: 1 << 27 };
+
 #[derive(Default)]
 struct Noted(Vec<Told>);
 
@@ -169,7 +172,7 @@ impl Pair {
         Self {
             gic: Gicv2::new(cpus, banks, start),
             noted: Noted::default(),
-            model: Model::new(vcpus, PPIS, &SPIS, 2, start == Start::Firmware, mistake),
+            model: Model::new(vcpus, PPIS, &SPIS, 2, start == FIRMWARE, mistake),
             vcpus,
         }
     }
@@ -267,7 +270,7 @@ fn walk(operations: u64, seed: u64, mistake: Mistake) -> Result<(), String> {
     while done < operations {
         let mut dice = Dice(round.wrapping_mul(0x1234_5678_9abc_def1));
         let vcpus = [1, 2, 4, 8][(round % 4) as usize];
-        let start = [Start::Reset, Start::Firmware][(round / 4 % 2) as usize];
+        let start = [Start::Reset, FIRMWARE][(round / 4 % 2) as usize];
         let mut pair = Pair::new(vcpus, start, mistake);
         let mut last = [1023; 8];
         let mut before = Vec::new();

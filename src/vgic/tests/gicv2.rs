@@ -821,23 +821,29 @@ fn f12_what_stands_for_a_physical_interrupt_is_released_once() {
 
 #[test]
 fn c18_as_firmware_leaves_it_what_is_enabled_is_signalled_as_fiq() {
-    let mut bench = Bench::starting(2, Start::Firmware);
+    let mut bench = Bench::starting(2, Start::Firmware { foreign: 1 << 27 });
     for round in 0..3 {
-        assert_eq!(bench.rd(0, 0), 1, "GICD_CTLR.EnableGrp0");
+        assert_eq!(bench.rd(0, 0), 3, "GICD_CTLR");
         for vcpu in 0..2 {
-            assert_eq!((bench.rc(vcpu, CTLR), bench.rc(vcpu, PMR)), (0b1001, 0xf8));
+            assert_eq!((bench.rc(vcpu, CTLR), bench.rc(vcpu, PMR)), (0b1011, 0xf8));
             let groups = (bench.rd(vcpu, 0x80), bench.rd(0, 0x84), bench.rd(0, 0x88));
             assert_eq!(groups, (PPIS | 0xff, FIRST, SECOND));
             let enabled = (bench.rd(vcpu, 0x100), bench.gic.signals(vcpu));
-            assert_eq!(enabled, (0xff00, NONE));
+            assert_eq!(enabled, (1 << 27 | 0xff00, NONE));
+            assert_eq!(
+                (bench.rd(vcpu, 0x400), bench.rd(vcpu, 0x408)),
+                (0x8080_8080, 0)
+            );
         }
         bench.gic.pend(1, 27);
-        assert_eq!(bench.gic.signals(1), NONE);
-        bench.d(1, 0x100, 1 << 27);
-        // Group 1 is another world's.
-        assert_eq!(bench.gic.signals(1), NONE);
-        bench.d(1, 0x80, 0);
-        assert_eq!(bench.gic.signals(1), FIQ);
+        assert_eq!(bench.gic.signals(1), IRQ);
+        bench.gic.pend(1, 30);
+        bench.d(1, 0x100, 1 << 30);
+        bench.d(1, 0x80, PPIS & !(1 << 30));
+        // What is secure is more urgent once it has a priority of its own.
+        bench.byte(1, 0x41e, 0x08);
+        assert!(bench.gic.signals(1).fiq);
+        assert_eq!(bench.rc(1, IAR), 30);
         // An SGI to all others.
         bench.d(1, 0xf00, 1 << 24 | 15);
         assert_eq!(bench.gic.signals(0), FIQ);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bulkhead_abi::paravirt::{FAILURE, NO_INTERRUPT, Paravirt, SUCCESS};
 use bulkhead_abi::{EndpointId, FfaError, Function, Registers, Width};
-use bulkhead_core::device::gic::{Layout, Start};
+use bulkhead_core::device::gic::Layout;
 use bulkhead_core::event::{Direction, Event, Fault, FaultKind};
 use bulkhead_core::vcpu::{NonSecureInterrupts, StateName};
 use bulkhead_mm::attrs::Space;
@@ -22,7 +22,7 @@ const LAYOUT: Layout = Layout {
     timer: 30,
     managed_exit: 17,
     notification_pending: 18,
-    start: Start::Reset,
+    firmware_initialised: false,
 };
 const DATA_ABORT: u64 = 0x24 << 26 | 1 << 25 | 0x07;
 const VALID: u64 = 1 << 24;
@@ -236,7 +236,7 @@ fn c18_a_gic_may_be_as_firmware_leaves_it() {
     };
     let layout = Layout {
         timer: TIMER,
-        start: Start::Firmware,
+        firmware_initialised: true,
         ..LAYOUT
     };
     let spec = Spec::new("alpha", A, program)

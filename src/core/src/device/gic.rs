@@ -8,8 +8,7 @@
 
 use bulkhead_abi::paravirt;
 use bulkhead_vgic::bank::{BANK, Bank};
-pub use bulkhead_vgic::gicv2::Start;
-use bulkhead_vgic::gicv2::{CPU_INTERFACE_SIZE, Cpu, DISTRIBUTOR_SIZE, Gicv2};
+use bulkhead_vgic::gicv2::{CPU_INTERFACE_SIZE, Cpu, DISTRIBUTOR_SIZE, Gicv2, Start};
 use bulkhead_vgic::{PRIVATE, Physical, SPECIAL, Size};
 
 use crate::hardware::Hardware;
@@ -33,8 +32,8 @@ pub struct Layout {
     pub managed_exit: u32,
     /// The notification pending interrupt.
     pub notification_pending: u32,
-    /// What its registers have when the partition starts.
-    pub start: Start,
+    /// Whether its registers begin as firmware and a normal world leave them, and not as after a reset.
+    pub firmware_initialised: bool,
 }
 
 impl Layout {
@@ -45,6 +44,16 @@ impl Layout {
             paravirt::INTID_MANAGED_EXIT => self.managed_exit,
             paravirt::INTID_NOTIFICATION_PENDING => self.notification_pending,
             other => other,
+        }
+    }
+
+    /// What its registers begin with: of the normal world's interrupts the partition has the managed exit.
+    fn start(&self) -> Start {
+        if self.firmware_initialised {
+            let foreign = 1_u32.wrapping_shl(self.managed_exit);
+            Start::Firmware { foreign }
+        } else {
+            Start::Reset
         }
     }
 
@@ -123,7 +132,7 @@ impl VirtualGic {
     pub fn cpu(layout: &Layout, devices: &[u32]) -> Cpu {
         let private = devices.iter().filter(|intid| **intid < PRIVATE);
         let ppis = private.fold(layout.ppis(), |all, intid| all | 1_u32.wrapping_shl(*intid));
-        Cpu::new(ppis, layout.start)
+        Cpu::new(ppis, layout.start())
     }
 
     /// The SPIs of the partition's devices.
@@ -154,7 +163,7 @@ impl VirtualGic {
         banks: &'static mut [Bank],
         links: &'static mut [Link],
     ) -> Self {
-        let gic = Gicv2::new(cpus, banks, layout.start);
+        let gic = Gicv2::new(cpus, banks, layout.start());
         Self {
             layout,
             inner: Mutex::new(Inner { gic, links }),

@@ -6,8 +6,8 @@ use super::register::{Kind, Register};
 use super::{Candidate, Gicv2, get, set};
 use crate::{Physical, SPECIAL};
 
-/// GICC_CTLR.EnableGrp0: Group 0 is signalled.
-pub(super) const ENABLE_GROUP_0: u32 = 1 << 0;
+/// GICC_CTLR.EnableGrp0 and EnableGrp1.
+pub(super) const ENABLE_GROUPS: u32 = 3;
 /// GICC_CTLR.AckCtl: GICC_IAR acknowledges Group 1, too.
 const ACKNOWLEDGE_BOTH: u32 = 1 << 2;
 /// GICC_CTLR.FIQEn: Group 0 is signalled as FIQ.

@@ -8,10 +8,8 @@ use super::{END, Gicv2, SGIS, Start, each, get, set, source_of};
 use crate::bank::Bank;
 use crate::{PRIVATE, Physical, Size};
 
-/// GICD_CTLR.EnableGrp0.
-const ENABLE_GROUP_0: u32 = 1 << 0;
-/// The bits of GICD_CTLR: that and EnableGrp1.
-const CONTROL: u32 = ENABLE_GROUP_0 | 1 << 1;
+/// The bits of GICD_CTLR: EnableGrp0 and EnableGrp1.
+const CONTROL: u32 = 3;
 /// GICD_PIDR2.ArchRev.
 const REVISION: u32 = 2 << 4;
 
@@ -19,15 +17,7 @@ const REVISION: u32 = 2 << 4;
 pub(super) const fn control(start: Start) -> u32 {
     match start {
         Start::Reset => 0,
-        Start::Firmware => ENABLE_GROUP_0,
-    }
-}
-
-/// GICD_IGROUPR at first, of SPIs.
-pub(super) const fn group1(implemented: u32, start: Start) -> u32 {
-    match start {
-        Start::Reset => 0,
-        Start::Firmware => implemented,
+        Start::Firmware { .. } => CONTROL,
     }
 }
 

@@ -83,7 +83,8 @@ impl Model {
                 let secure = (8..16).contains(&intid);
                 there.then(|| One {
                     edge: intid < 16,
-                    enabled: initialised && secure,
+                    enabled: initialised && (secure || intid == 27),
+                    priority: if initialised && !secure { 0x80 } else { 0 },
                     group1: initialised && !secure,
                     ..One::default()
                 })
@@ -95,6 +96,7 @@ impl Model {
                 .map(|intid| {
                     spis.contains(&intid).then(|| One {
                         group1: initialised,
+                        priority: if initialised { 0x80 } else { 0 },
                         ..One::default()
                     })
                 })
@@ -103,14 +105,14 @@ impl Model {
                 Interface {
                     bpr: 2,
                     abpr: 3,
-                    // EnableGrp0 and FIQEn; every priority passes.
-                    ctlr: if initialised { 9 } else { 0 },
+                    // Both groups and FIQEn; every priority passes.
+                    ctlr: if initialised { 0xb } else { 0 },
                     pmr: if initialised { 0xf8 } else { 0 },
                     ..Interface::default()
                 };
                 vcpus
             ],
-            ctlr: u32::from(initialised),
+            ctlr: if initialised { 3 } else { 0 },
             lines,
             told: Vec::new(),
             mistake,
