@@ -16,9 +16,9 @@ use bulkhead_cases::protocol::{Caller, command, echo};
 use bulkhead_cases::{NormalWorld, bench, cost, windows};
 use bulkhead_payload::{Conduit, Reply, Request, Text, call, println};
 
-/// Makes all calls and prints their names.
+/// Makes all calls, or those for interrupts alone, and prints their names.
 #[inline(never)]
-pub fn run(version: Version) {
+pub fn run(version: Version, interrupts: bool) {
     match NormalWorld::start(version) {
         Err(no_spmc) => println!("[bench-skipped] no SPMC: {}", crate::reason(&no_spmc)),
         Ok(mut world) => {
@@ -26,7 +26,11 @@ pub fn run(version: Version) {
                 world: &mut world,
                 lines: ArrayVec::new(),
             };
-            bench.run();
+            if interrupts {
+                bench.interrupts(FIRST);
+            } else {
+                bench.run();
+            }
             for line in &bench.lines {
                 println!("{line}");
             }
@@ -34,6 +38,9 @@ pub fn run(version: Version) {
     }
     println!("[bench] done");
 }
+
+/// The partition that has the real-time clock in every configuration that measures interrupts alone.
+const FIRST: EndpointId = EndpointId(0x8001);
 
 /// A window that a partition's half has a part in.
 type Window = fn(&mut NormalWorld, EndpointId) -> TestResult;
@@ -130,16 +137,7 @@ impl Bench<'_> {
             |_| {},
             |reply| reply.is(Function::MsgWait),
         );
-        let windows: [(&str, Window); 2] = [
-            ("secure_interrupt_to_its_handler", windows::interrupt),
-            ("wfi_to_the_normal_world", windows::idle),
-        ];
-        for (name, window) in windows {
-            match window(self.world, first) {
-                Ok(()) => self.push(format_args!("[bench] {name}")),
-                Err(why) => self.push(format_args!("[bench-skipped] {name}: {why}")),
-            }
-        }
+        self.interrupts(first);
         self.world.map_mailbox(Width::W64);
         for form in &cost::FORMS {
             self.share(first, form, "");
@@ -172,6 +170,28 @@ impl Bench<'_> {
                 [0; 5],
             );
             self.twice(name, message, |_| {}, |reply| reply.is(Function::Error));
+        }
+    }
+
+    /// An interrupt of a partition's device, and a partition that idles.
+    fn interrupts(&mut self, owner: EndpointId) {
+        const INTERRUPT: &[&str] = &[
+            "secure_interrupt_to_its_handler",
+            "interrupt_fetched",
+            "interrupt_ended",
+        ];
+        let windows: [(&[&str], Window); 2] = [
+            (INTERRUPT, windows::interrupt),
+            (&["wfi_to_the_normal_world"], windows::idle),
+        ];
+        for (names, window) in windows {
+            let done = window(self.world, owner);
+            for name in names {
+                match &done {
+                    Ok(()) => self.push(format_args!("[bench] {name}")),
+                    Err(why) => self.push(format_args!("[bench-skipped] {name}: {why}")),
+                }
+            }
         }
     }
 

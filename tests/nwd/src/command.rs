@@ -18,6 +18,8 @@ pub enum Verb {
     List,
     /// Make calls in marked windows.
     Bench,
+    /// That for interrupts alone.
+    BenchInterrupts,
     /// Run the tests of a configuration, which is the first word.
     Suite,
     /// See that there is no SPMC.
@@ -90,6 +92,9 @@ impl Command {
                 (0, "demo") => command.verb = Verb::Demo,
                 (0, "list") => command.verb = Verb::List,
                 (0, "bench") => command.verb = Verb::Bench,
+                (1, "interrupts") if command.verb == Verb::Bench => {
+                    command.verb = Verb::BenchInterrupts;
+                }
                 (0, "bad-spmc") => command.verb = Verb::BadSpmc,
                 (0, word) if suite(word).is_some() => command.verb = Verb::Suite,
                 (0, word) if let Some(cases) = bulkhead_cases::suite(word) => {

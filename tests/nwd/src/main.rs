@@ -11,6 +11,7 @@
 //! | `interrupts [NAME]` | the same of the tests of interrupts and timers |
 //! | `list` | prints the tests' names |
 //! | `bench` | makes each kind of call once in a marked window |
+//! | `bench interrupts` | the same with interrupts alone |
 //! | `bad-partitions`, `existing`, `optee`, `sparse` | runs the tests of that configuration |
 //! | `bad-spmc` | checks that there is no SPMC |
 //!
@@ -51,7 +52,8 @@ fn main(_: &EntryState) -> ! {
         Verb::Suite => println!("{}", suite(&command)),
         Verb::BadSpmc => println!("{}", bad_spmc(&command)),
         Verb::List => runner::list(),
-        Verb::Bench => bench::run(command.version),
+        Verb::Bench => bench::run(command.version, false),
+        Verb::BenchInterrupts => bench::run(command.version, true),
         Verb::Unknown => println!("[panic] unknown command `{}`", command.line),
     }
     psci::system_off()

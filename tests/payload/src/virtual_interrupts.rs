@@ -170,9 +170,18 @@ pub fn deactivate(intid: u32) -> bool {
     if !has_gic() {
         return paravirtual::deactivate(intid);
     }
-    let number = number(intid);
-    let (register, mask) = bit(ACTIVE, number);
+    let (register, mask) = bit(ACTIVE, number(intid));
     let was = load(register) & mask != 0;
+    end(intid);
+    was && load(register) & mask == 0
+}
+
+/// Ends an interrupt, as a driver does; whether that was accepted, which a GICv2 does not tell.
+pub fn end(intid: u32) -> bool {
+    if !has_gic() {
+        return paravirtual::deactivate(intid);
+    }
+    let number = number(intid);
     // The source of an SGI is this context: the tests send no other.
     let source = if number < 16 {
         (crate::entry::core_index() as u32) << 10
@@ -180,7 +189,7 @@ pub fn deactivate(intid: u32) -> bool {
         0
     };
     store(CPU_INTERFACE + 0x10, number | source);
-    was && load(register) & mask == 0
+    true
 }
 
 /// Sends an IPI to an execution context of the partition; whether that was accepted.

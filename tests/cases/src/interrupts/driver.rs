@@ -36,7 +36,7 @@ pub(crate) mod flag {
     pub const TIMERS: u64 = 1 << 4;
     /// The managed exit interrupt is enabled.
     pub const MANAGED_EXIT: u64 = 1 << 5;
-    /// The handler ends a bench window first; the first WFI begins one.
+    /// The handler ends a bench window first, and has one for fetching and one for ending; the first WFI begins one.
     pub const BENCH: u64 = 1 << 6;
     /// The notification pending interrupt is enabled, and its handler gets what VMs signalled.
     pub const NOTIFIED: u64 = 1 << 8;
@@ -195,6 +195,25 @@ impl Context {
 
     /// Handles one interrupt that was fetched.
     pub(super) fn serve(&self, intid: u32) {
+        self.respond(intid);
+        if !self.has(flag::ACTIVE) && !virtual_interrupts::deactivate(intid) {
+            self.add(count::NOT_DEACTIVATED);
+        }
+    }
+
+    /// Fetches and handles one interrupt: a window for fetching it and one for ending it.
+    fn serve_in_windows(&self) {
+        let Some(intid) = bench::window(virtual_interrupts::get) else {
+            return self.add(count::SPURIOUS);
+        };
+        self.respond(intid);
+        if !bench::window(|| virtual_interrupts::end(intid)) {
+            self.add(count::NOT_DEACTIVATED);
+        }
+    }
+
+    /// Does what an interrupt is for.
+    fn respond(&self, intid: u32) {
         match intid {
             INTID_TIMER => self.tick(Timer::Physical, count::PHYSICAL, count::PHYSICAL_LATE),
             27 => self.tick(Timer::Virtual, count::VIRTUAL, count::VIRTUAL_LATE),
@@ -214,9 +233,6 @@ impl Context {
                 }
             }
             _ => self.add(count::FOREIGN),
-        }
-        if !self.has(flag::ACTIVE) && !virtual_interrupts::deactivate(intid) {
-            self.add(count::NOT_DEACTIVATED);
         }
     }
 
@@ -273,6 +289,7 @@ fn handle(interrupt: Interrupt) {
     let context = context();
     if context.has(flag::BENCH) {
         bench::end();
+        return context.serve_in_windows();
     }
     match interrupt {
         Interrupt::Irq => context.add(count::IRQS),

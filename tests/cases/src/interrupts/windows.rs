@@ -15,15 +15,16 @@ use crate::outcome::{TestResult, Verdict};
 use crate::protocol::Caller;
 
 /// The tester `id`, whose manifest gives it the real-time clock, handles an interrupt: a window from the normal world's
-/// store that raises it to the first instruction of the handler.
+/// store that raises it to the first instruction of the handler, one in which it is fetched, and one in which it is ended.
 ///
 /// # Errors
 /// When there is no such tester; there was no window then.
 pub fn interrupt(world: &mut NormalWorld, id: EndpointId) -> TestResult {
     begin(world);
-    let flags = flag::UNMASKED | flag::BENCH;
-    prepare(world, id, flags, Some(Device::Rtc))?;
+    // The first one leaves nothing to set up.
+    prepare(world, id, flag::UNMASKED, Some(Device::Rtc))?;
     event(Device::Rtc)?;
+    prepare(world, id, flag::UNMASKED | flag::BENCH, Some(Device::Rtc))?;
     bench::begin();
     Device::Rtc.raise();
     settled(Device::Rtc)?;
