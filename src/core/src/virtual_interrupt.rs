@@ -248,7 +248,7 @@ impl VirtualInterrupts {
 
     /// The context has acknowledged one by its GIC.
     pub(crate) fn was_fetched(&self) {
-        self.change(|all| all.ignored = 0);
+        self.all.lock().ignored = 0;
     }
 
     /// Makes `intid` pending until the context fetches it; whether it was not.

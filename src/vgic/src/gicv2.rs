@@ -268,26 +268,26 @@ impl<'a> Gicv2<'a> {
         bank.is_some_and(|(bank, bit)| bank.enabled & bit != 0)
     }
 
-    /// What is signalled to `vcpu` now.
+    /// What is signalled to `vcpu` now, and for which interrupt.
     #[inline(never)]
-    pub fn signals(&self, vcpu: usize) -> Signals {
+    pub fn signals(&self, vcpu: usize) -> (Signals, Option<u32>) {
         let found = self.deliverable(vcpu, 0);
         let fiq = self
             .cpus
             .get(vcpu)
             .is_some_and(|cpu| cpu.control & cpu_interface::FIQ_ENABLE != 0);
         let fiq = found.is_some_and(|found| found.group == 0 && fiq);
-        Signals {
+        let signals = Signals {
             irq: found.is_some() && !fiq,
             fiq,
-        }
+        };
+        (signals, found.map(|found| found.intid))
     }
 
-    /// The interrupt that is signalled to `vcpu`, or would be without those of the mask `but`, private ones: bit N for
-    /// INTID N.
+    /// Whether anything would be signalled to `vcpu` without those of the mask `but`, private ones: bit N for INTID N.
     #[inline(never)]
-    pub fn signalled(&self, vcpu: usize, but: u32) -> Option<u32> {
-        self.deliverable(vcpu, but).map(|found| found.intid)
+    pub fn signals_others(&self, vcpu: usize, but: u32) -> bool {
+        self.deliverable(vcpu, but).is_some()
     }
 
     /// The vCPUs, a bit each, whose [`signals`](Self::signals) may have changed since this was last asked.

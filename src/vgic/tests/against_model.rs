@@ -230,10 +230,14 @@ impl Pair {
     /// What differs.
     fn difference(&mut self, whole: bool) -> Option<String> {
         for vcpu in 0..self.vcpus {
-            let ours = self.gic.signals(vcpu);
+            let (ours, intid) = self.gic.signals(vcpu);
             let theirs = self.model.signals(vcpu);
             if (ours.irq, ours.fiq) != theirs {
                 return Some(format!("vCPU {vcpu}: {ours:?}, not {theirs:?}"));
+            }
+            let theirs = self.model.deliverable(vcpu).map(|(_, intid, _)| intid);
+            if intid != theirs {
+                return Some(format!("vCPU {vcpu}: {intid:?}, not {theirs:?}"));
             }
         }
         let theirs = core::mem::take(&mut self.model.told);

@@ -273,17 +273,18 @@ impl VirtualGic {
     #[inline(never)]
     pub(crate) fn signals(&self, vcpu: usize) -> (Lines, bool, Option<u32>) {
         let inner = self.inner.lock();
-        let signals = inner.gic.signals(vcpu);
+        let (signals, intid) = inner.gic.signals(vcpu);
         let lines = match (signals.irq, signals.fiq) {
             (false, false) => Lines::NONE,
             (_, true) => Lines::FIQ,
             _ => Lines::IRQ,
         };
-        let wakes = inner
-            .gic
-            .signalled(vcpu, self.layout.told_otherwise())
-            .is_some();
-        (lines, wakes, inner.gic.signalled(vcpu, 0))
+        let otherwise = self.layout.told_otherwise();
+        let wakes = intid.is_some_and(|intid| {
+            let told_otherwise = intid < PRIVATE && otherwise >> intid & 1 != 0;
+            !told_otherwise || inner.gic.signals_others(vcpu, otherwise)
+        });
+        (lines, wakes, intid)
     }
 
     /// Whether a physical interrupt was acknowledged for it and has not been deactivated.

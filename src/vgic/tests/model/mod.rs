@@ -221,7 +221,7 @@ impl Model {
         (u32::from(priority) >> cleared << cleared) as u8
     }
 
-    fn deliverable(&self, vcpu: usize) -> Option<(u8, u32, bool)> {
+    pub fn deliverable(&self, vcpu: usize) -> Option<(u8, u32, bool)> {
         let interface = &self.interfaces[vcpu];
         let (priority, intid, group1) = self.highest(vcpu, interface.ctlr & 3)?;
         let masked = if self.mistake == Mistake::MaskIncluded {
