@@ -311,6 +311,9 @@ impl<H: Hardware> Spmc<H> {
         if core.non_secure != wanted {
             let timeout = self.run_timeout_of(current.partition);
             self.treat_non_secure_interrupts(core, wanted, timeout, hw);
+        } else if wanted == NonSecureInterrupts::Queued {
+            // So they are in a chain that is told to leave.
+            core.told_has_left();
         }
         if current.slot.timers.next() != NEVER {
             self.adopt_deadlines(core, current.slot, hw);
@@ -321,6 +324,9 @@ impl<H: Hardware> Spmc<H> {
 
     /// Leaves the secure world with the answer in [`CoreState::normal_world`].
     pub(crate) fn leave(&self, core: &mut CoreState<H>, hw: &mut H) -> Action {
+        if core.non_secure != NonSecureInterrupts::Signaled {
+            core.told_has_left();
+        }
         if let Some(action) = self.serve_due(core, hw) {
             return action;
         }

@@ -7,6 +7,7 @@
 
 mod act;
 mod check;
+mod gic;
 mod machine;
 mod world;
 

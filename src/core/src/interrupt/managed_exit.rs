@@ -27,14 +27,21 @@ impl<H: Hardware> CoreState<H> {
     /// Whoever was told has left, or lost the core; with `now` signalled, so has the whole chain.
     #[inline]
     pub(crate) fn end_exit(&mut self, now: NonSecureInterrupts) {
-        let Some(exit) = &mut self.exit else {
+        if self.exit.is_none() {
             return;
-        };
-        if let Some(told) = exit.told.take() {
-            told.withdraw(paravirt::INTID_MANAGED_EXIT);
         }
+        self.told_has_left();
         if now == NonSecureInterrupts::Signaled {
             self.exit = None;
+        }
+    }
+
+    /// Whoever was told has left, or lost the core: it is told no more. Another core may run it from then on.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn told_has_left(&mut self) {
+        if let Some(told) = self.exit.as_mut().and_then(|exit| exit.told.take()) {
+            told.withdraw(paravirt::INTID_MANAGED_EXIT);
         }
     }
 }

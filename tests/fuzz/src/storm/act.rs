@@ -10,6 +10,7 @@ use bulkhead_core::event::{
 use bulkhead_core::hardware::SystemRegister;
 use bulkhead_core::vcpu::{StateName, VcpuRef, VcpuState};
 
+use super::gic;
 use super::machine::CORES;
 use super::world::{DEVICES, MULTI_CORE, Place, SPMC, World, id_of};
 
@@ -248,6 +249,9 @@ impl World {
 
     /// Fetches an interrupt; each is there once.
     fn fetch(&mut self, core: usize, vcpu: VcpuRef) -> bool {
+        if self.has_gic[vcpu.partition()] {
+            return self.acknowledge(core, vcpu);
+        }
         let found = self.paravirtual(core, Paravirt::InterruptGet, [0; 3]);
         if found == paravirt::NO_INTERRUPT || self.cores[core].place != Place::Partition(vcpu) {
             return false;
@@ -259,25 +263,38 @@ impl World {
         known.fetched.push(intid);
         let slot = &self.spmc.partitions()[vcpu.partition()].vcpus()[vcpu.vcpu()];
         assert_eq!(slot.interrupts.tally().delivered, known.delivered, "IR1");
+        self.fetched(vcpu, intid);
+        true
+    }
+
+    /// A context has fetched an interrupt: that of a device is there once.
+    pub fn fetched(&mut self, vcpu: VcpuRef, intid: u32) {
         if let Some(line) = self.shared.borrow_mut().lines.get_mut(&intid) {
             assert!(DEVICES[vcpu.partition()].contains(&intid), "another's");
             assert!(line.active.is_some(), "{intid} is delivered from nowhere");
             assert!(!line.fetched, "{intid} is delivered twice");
             line.fetched = true;
         }
-        true
     }
 
     /// Deactivates one that it has fetched.
     fn deactivate(&mut self, core: usize, vcpu: VcpuRef) {
         let known = &mut self.known[vcpu.partition()][vcpu.vcpu()];
-        let Some(intid) = known.fetched.pop() else {
+        let Some(fetched) = known.fetched.pop() else {
             return;
         };
+        let intid = fetched & gic::INTID;
         if let Some(line) = self.shared.borrow_mut().lines.get_mut(&intid)
             && (self.calm || !self.dice.once_in(8))
         {
             line.asserted &= !line.level;
+        }
+        if self.has_gic[vcpu.partition()] {
+            // Its timer is a level there.
+            if intid == gic::TIMER && (self.calm || !self.dice.once_in(8)) {
+                self.write_timer(core, 2, 1, 0);
+            }
+            return self.end(core, fetched);
         }
         let x = u64::from(intid);
         self.paravirtual(core, Paravirt::InterruptDeactivate, [x, x, 0]);
@@ -336,6 +353,9 @@ impl World {
         if index == MULTI_CORE && vcpu.vcpu() == 0 && !known.registered {
             known.registered = true;
             return self.register(core);
+        }
+        if self.has_gic[index] && self.gic(core, vcpu) {
+            return;
         }
         match self.dice.below(64) {
             0..14 => {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use bulkhead_abi::paravirt;
 use bulkhead_abi::partition_info::Properties;
 use bulkhead_abi::{EndpointId, Function, Registers, Uuid, Version, Width};
+use bulkhead_core::device::gic::{Layout, VirtualGic};
 use bulkhead_core::event::{Action, Event};
 use bulkhead_core::interrupt::owner;
 use bulkhead_core::normal_world::Vm;
@@ -32,6 +33,16 @@ pub const DEVICES: [&[u32]; 5] = [&[40, 41], &[42], &[44, 43], &[], &[46]];
 pub const MULTI_CORE: usize = 2;
 /// The partition for which requests wait.
 const QUEUED: usize = 1;
+
+/// The GIC of those partitions that have one.
+pub const GIC: Layout = Layout {
+    distributor: 0x0800_0000,
+    cpu_interface: 0x0801_0000,
+    timer: 30,
+    managed_exit: 17,
+    notification_pending: 18,
+    firmware_initialised: false,
+};
 
 /// The id of a partition.
 pub fn id_of(index: usize) -> EndpointId {
@@ -73,6 +84,8 @@ pub struct Known {
     pub attempt: usize,
     /// Whether it has said where others of its contexts begin.
     pub registered: bool,
+    /// Whether it has set its GIC up.
+    pub configured: bool,
     /// Whether the normal world was told that it may run it.
     pub told: bool,
 }
@@ -82,6 +95,8 @@ pub struct World {
     pub cores: [Core; CORES],
     pub known: Vec<Vec<Known>>,
     pub shared: Rc<RefCell<Shared>>,
+    /// Which partitions have a GIC, and no paravirtual interrupts.
+    pub has_gic: [bool; DEVICES.len()],
     pub dice: Dice,
     pub counts: Counts,
     /// Everybody behaves.
@@ -141,13 +156,26 @@ fn config(index: usize, dice: &mut Dice) -> PartitionConfig {
     }
 }
 
+fn gic(devices: &[u32], vcpus: usize) -> &'static VirtualGic {
+    let cpus: Vec<_> = (0..vcpus).map(|_| VirtualGic::cpu(&GIC, devices)).collect();
+    let banks: Vec<_> = VirtualGic::banks(devices).collect();
+    let links: Vec<_> = VirtualGic::links(devices, vcpus).collect();
+    let gic = VirtualGic::new(GIC, cpus.leak(), banks.leak(), links.leak());
+    Box::leak(Box::new(gic))
+}
+
 impl World {
     pub fn new(mut dice: Dice) -> Self {
+        let has_gic = std::array::from_fn(|_| dice.once_in(3));
         let partitions: Vec<Partition<Machine>> = (0..DEVICES.len())
             .map(|index| {
                 let count = if index == MULTI_CORE { CORES } else { 1 };
+                let gic = has_gic[index].then(|| gic(DEVICES[index], count));
                 let vcpus: Vec<_> = (0..count)
-                    .map(|_| {
+                    .map(|vcpu| {
+                        if let Some(gic) = gic {
+                            return Vcpu::with_gic(Box::leak(Box::new(Context::new())), gic, vcpu);
+                        }
                         let devices = DEVICES[index].iter().copied();
                         let devices: Vec<_> = devices.map(VirtualInterrupt::new).collect();
                         Vcpu::new(Box::leak(Box::new(Context::new())), devices.leak())
@@ -156,6 +184,7 @@ impl World {
                 let places = if index == QUEUED { 2 } else { 0 };
                 Partition::new(config(index, &mut dice), vcpus.leak(), &mut [])
                     .with_queue((0..places).map(|_| None).collect::<Vec<_>>().leak())
+                    .with_gic(gic)
             })
             .collect();
         let partitions = partitions.leak();
@@ -203,6 +232,7 @@ impl World {
             }),
             known,
             shared,
+            has_gic,
             dice,
             counts: Counts::default(),
             calm: false,
